@@ -1,0 +1,31 @@
+# The few verbs. `make rehearse` and `make test` work from a fresh clone.
+PY := .venv/bin/python
+SCENARIO ?= expiry
+.PHONY: setup rehearse test check lint types contracts proof bench
+
+setup:
+	@sh scripts/setup.sh
+
+rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default)
+	@$(PY) -m local rehearse $(SCENARIO)
+
+test: setup  ## all tests, with a seeded sample of the long proofs; TESTS=pattern narrows it
+	@$(PY) -m pytest $(if $(TESTS),-k "$(TESTS)")
+
+lint: setup
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+
+types: setup
+	@$(PY) -m mypy
+
+contracts: setup
+	@.venv/bin/lint-imports
+
+check: lint types contracts test  ## what must be green before a change lands
+
+proof: setup  ## the long proofs, whole: every kill point, every lost reply, many seeds
+	@$(PY) -m pytest --proof -m proof -s
+
+bench: setup  ## time and requests against plain scripts in the same run
+	@$(PY) -m bench
