@@ -1,0 +1,35 @@
+"""Step: neither a slot of the enrollment nor the hub identity holds the outgoing certificate.
+
+The name is the one that the procedure is known by; which slot holds the outgoing certificate is looked up, and
+it may be both, for DPS mirrors a lone primary. What is decided when is in ``shared.decide``.
+"""
+
+import azure.functions as func
+
+from shared.decide import Observation
+from shared.errors import NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("delete_primary")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.DELETE_PRIMARY.queue, connection=STORAGE)
+def delete_primary(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.DELETE_PRIMARY, nudge.get_body(), services(), effect=retire_outgoing)
+
+
+def retire_outgoing(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
+    """Take the outgoing certificate out of the enrollment; if it is out, out of the hub identity."""
+    if seen.enrollment is None or rollover.incoming is None:
+        raise NotFound("the enrollment that was just read")
+    outgoing = rollover.outgoing.sha256_thumbprint
+    if seen.enrollment.holds(outgoing):
+        services.provisioning.replace(seen.enrollment, seen.enrollment.body_without(outgoing))
+    elif seen.identity is not None:
+        incoming = rollover.incoming.sha256_thumbprint
+        services.hub.replace_thumbprints(seen.identity, incoming, incoming)

@@ -1,0 +1,38 @@
+"""Step: the device has registered with the incoming certificate, seen at the hub identity.
+
+A hub job calls the device's reprovision method while the outgoing certificate still connects. The job is a
+request, never a proof: only the hub identity is. What is decided when is in ``shared.decide``.
+"""
+
+import azure.functions as func
+
+from shared.decide import Observation
+from shared.errors import NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("invoke_reprovision_job")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.INVOKE_REPROVISION_JOB.queue, connection=STORAGE)
+def invoke_reprovision_job(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), services(), effect=start_job)
+
+
+def start_job(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
+    """Start the job; the payload tells the device which certificate to look for."""
+    incoming, job_id = rollover.incoming, rollover.job_id
+    if incoming is None or job_id is None:
+        raise NotFound("the incoming certificate that was just chosen")
+    payload = {
+        "rollover_id": rollover.id,
+        "sha256_thumbprint": incoming.sha256_thumbprint,
+        "certificate_id": services.vault.versioned_id(rollover.certificate_name, incoming.version),
+        **(act.ask or {}),
+    }
+    method = services.settings.reprovision_method
+    services.hub.start_method_job(job_id, rollover.device_id, method, payload)

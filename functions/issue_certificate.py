@@ -1,0 +1,26 @@
+"""Step: the vault holds a newer version of the certificate. Already so when the vault renews by itself.
+
+When it may run, and what makes it refuse, is decided in ``shared.decide``.
+"""
+
+import azure.functions as func
+
+from shared.decide import Observation
+from shared.rollover import Act, Rollover, Step
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("issue_certificate")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.ISSUE_CERTIFICATE.queue, connection=STORAGE)
+def issue_certificate(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.ISSUE_CERTIFICATE, nudge.get_body(), services(), effect=ask_for_version)
+
+
+def ask_for_version(rollover: Rollover, _seen: Observation, _act: Act, services: Services) -> None:
+    """Ask the vault for a new version by the certificate's own policy; it comes in its own time."""
+    services.vault.issue(rollover.certificate_name)

@@ -1,0 +1,23 @@
+"""Event Grid: a certificate of the vault nears its expiry, has a new version, or has expired.
+
+An event is a hint: what it says is read again before anything is done (``shared.starting``).
+"""
+
+import azure.functions as func
+
+from shared.certificate_event import take_event
+from shared.services import services
+
+bp = func.Blueprint()
+
+
+# The parameter has no annotation on purpose: the worker hands over an EventGridEvent or a CloudEvent, whichever
+# schema the subscription uses, and checks an annotation only against one of them.
+@bp.function_name("on_certificate_event")
+@bp.event_grid_trigger(arg_name="event")
+def on_certificate_event(event) -> None:  # type: ignore[no-untyped-def]
+    """Begin or hasten the rollover that the event is about."""
+    if isinstance(event, func.CloudEvent):
+        take_event(event.type, event.id, event.source, event.subject, event.get_json(), services())
+    else:
+        take_event(event.event_type, event.id, event.topic, event.subject, event.get_json(), services())

@@ -1,0 +1,27 @@
+"""Poison queues: a message that failed too often marks its rollover "needs a person" and says so.
+
+One function for each step's poison queue (a function has one trigger), all the same.
+"""
+
+from collections.abc import Callable
+
+import azure.functions as func
+
+from shared.poison import report
+from shared.rollover import Step
+from shared.services import services
+from shared.settings import STORAGE
+
+bp = func.Blueprint()
+
+
+def _reporter(step: Step) -> Callable[[func.QueueMessage], None]:
+    def report_poisoned(nudge: func.QueueMessage) -> None:
+        report(step, nudge.get_body(), services())
+
+    return report_poisoned
+
+
+for _step in Step:
+    _trigger = bp.queue_trigger(arg_name="nudge", queue_name=f"{_step.queue}-poison", connection=STORAGE)
+    bp.function_name(f"report_poisoned_{_step.value}")(_trigger(_reporter(_step)))

@@ -1,0 +1,33 @@
+"""Step: the hub identity accepts the outgoing and the incoming certificate.
+
+DPS writes one thumbprint into both hub slots (azure-iot-sdk-java#1220), so the enrollment's second slot alone
+gives overlap at DPS only; this gives it at the hub. What is decided when is in ``shared.decide``.
+"""
+
+import azure.functions as func
+
+from shared.decide import Observation
+from shared.errors import NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("stage_hub_thumbprint")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.STAGE_HUB_THUMBPRINT.queue, connection=STORAGE)
+def stage_hub_thumbprint(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.STAGE_HUB_THUMBPRINT, nudge.get_body(), services(), effect=accept_both)
+
+
+def accept_both(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
+    """Write the thumbprint that the hub holds of the outgoing certificate, and the incoming one's SHA-256."""
+    if seen.identity is None or rollover.incoming is None:
+        raise NotFound("the hub identity that was just read")
+    outgoing = rollover.outgoing
+    held = (outgoing.sha1_thumbprint, outgoing.sha256_thumbprint)
+    kept = next((t for t in seen.identity.thumbprints() if t in held), outgoing.sha256_thumbprint)
+    services.hub.replace_thumbprints(seen.identity, kept, rollover.incoming.sha256_thumbprint)

@@ -1,0 +1,31 @@
+"""Step: the incoming certificate is in the standby slot of the enrollment, and the other slot is kept.
+
+The name is the one that the procedure is known by; which slot is standby was computed when the rollover began,
+for the slots swap at every rollover. When it may run, and what makes it refuse, is decided in ``shared.decide``.
+"""
+
+import azure.functions as func
+
+from shared.decide import Observation
+from shared.errors import NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("upload_secondary")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.UPLOAD_SECONDARY.queue, connection=STORAGE)
+def upload_secondary(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.UPLOAD_SECONDARY, nudge.get_body(), services(), effect=fill_standby_slot)
+
+
+def fill_standby_slot(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
+    """Put the vault's latest version, which ``decide`` has compared with the incoming one, into the slot."""
+    if seen.enrollment is None or seen.latest is None:
+        raise NotFound("the enrollment or the certificate that was just read")
+    body = seen.enrollment.body_with(rollover.standby, seen.latest.certificate)
+    services.provisioning.replace(seen.enrollment, body)

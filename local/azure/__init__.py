@@ -1,0 +1,1 @@
+"""Stand-ins for the Azure services that the product talks to, one folder per service, over real TLS."""

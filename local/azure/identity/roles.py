@@ -1,0 +1,108 @@
+"""Who may do what: principals, Azure's role names, and the check that every service makes."""
+
+import uuid
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from aiohttp import web
+
+from local.azure.clock import Clock
+from local.azure.identity.tokens import BadToken, Tokens
+
+# Azure's built-in roles (docs: built-in roles; "Control access to DPS/IoT Hub by using Microsoft Entra ID"), each with
+# the actions it allows here. Actions are <service>/<thing>/<verb>, after the data actions of the resource provider.
+ROLES: dict[str, tuple[str, ...]] = {
+    "Device Provisioning Service Data Contributor": ("dps/*",),
+    "Device Provisioning Service Data Reader": ("dps/*/read",),
+    "IoT Hub Registry Contributor": ("iothub/devices/*",),
+    "IoT Hub Twin Contributor": ("iothub/twins/*",),
+    "IoT Hub Data Contributor": ("iothub/*",),
+    "IoT Hub Data Reader": ("iothub/*/read",),
+    "Key Vault Reader": ("keyvault/certificates/read",),
+    "Key Vault Certificates Officer": ("keyvault/certificates/*",),
+    "Key Vault Secrets User": ("keyvault/secrets/read",),
+    "EventGrid Data Sender": ("eventgrid/events/send",),
+    "Owner": ("*",),  # stands for an administrator who gave himself every data role
+}
+DEFAULT_ASSIGNMENTS: dict[str, tuple[str, ...]] = {
+    # The product's managed identity: what infra/ grants it, and nothing else.
+    "rollover": (
+        "Device Provisioning Service Data Contributor",
+        "IoT Hub Registry Contributor",
+        "IoT Hub Twin Contributor",
+        "IoT Hub Data Contributor",
+        "Key Vault Certificates Officer",
+        "EventGrid Data Sender",
+    ),
+    "operator": ("Owner",),
+    # What a device uses to fetch its own certificate from the vault.
+    "device": ("Key Vault Secrets User",),
+}
+
+
+class Unauthorized(Exception):  # noqa: N818  named after the HTTP answer that it becomes
+    """No token, or one that does not hold: 401 in the service's words. The text says why."""
+
+
+class Forbidden(Exception):  # noqa: N818  named after the HTTP answer that it becomes
+    """A good token of a principal without the role: 403 in the service's words."""
+
+    def __init__(self, principal: str, action: str) -> None:
+        super().__init__(f"{principal} has no role that allows {action}")
+        self.principal = principal
+        self.action = action
+
+
+def client_id_of(principal: str) -> str:
+    """The GUID by which a managed identity is asked for; always the same for a name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://rollover.local/principals/{principal}"))
+
+
+class Identity:
+    """Principals with their roles; issues tokens to them and checks the tokens of requests."""
+
+    def __init__(self, clock: Clock, tenant_id: str) -> None:
+        self.tokens = Tokens(clock, tenant_id)
+        self.tenant_id = tenant_id
+        self.assignments: dict[str, tuple[str, ...]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """The principals and roles of a fresh installation."""
+        self.assignments = dict(DEFAULT_ASSIGNMENTS)
+
+    def assign(self, principal: str, roles: Iterable[str]) -> None:
+        """Give a principal exactly these roles. ValueError for a role that is not Azure's or not known here."""
+        roles = tuple(roles)
+        if unknown := [role for role in roles if role not in ROLES]:
+            raise ValueError(f"no role named {', '.join(unknown)}; there are: {', '.join(ROLES)}")
+        self.assignments[principal] = roles
+
+    def principal_named(self, name_or_client_id: str) -> str | None:
+        """The principal that has this name or client ID."""
+        for principal in self.assignments:
+            if name_or_client_id in (principal, client_id_of(principal)):
+                return principal
+        return None
+
+    def check(self, request: web.Request, audience: str, action: str) -> str:
+        """The name of the principal behind the request's bearer token.
+
+        Unauthorized when there is no token for `audience` that holds now, Forbidden when none of the principal's
+        roles allows `action`.
+        """
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("there is no bearer token")
+        try:
+            principal = self.tokens.verify(token.strip(), audience)
+        except BadToken as error:
+            raise Unauthorized(str(error)) from None
+        if not self.allows(principal, action):
+            raise Forbidden(principal, action)
+        return principal
+
+    def allows(self, principal: str, action: str) -> bool:
+        """Whether a role of the principal allows the action."""
+        patterns = [one for role in self.assignments.get(principal, ()) for one in ROLES[role]]
+        return any(fnmatchcase(action, pattern) for pattern in patterns)

@@ -1,0 +1,92 @@
+"""Every doubt about Azure that matters to a rollover, as a switch. The default is what we believe.
+
+A product that works under both settings of each knob is safe against what could not be confirmed.
+`docs` below are the pages of MicrosoftDocs/azure-docs; `cli tests` are the live tests of azure-iot-cli-extension.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass
+class Knobs:
+    """One field per doubt; the comment says where the doubt comes from."""
+
+    # DPS: a PUT with only a primary comes back with the secondary repeating it (recorded from the service, 2023).
+    mirror_lone_primary: bool = True
+    # DPS: the same for a lone secondary. The cli tests saw the primary stay empty.
+    mirror_lone_secondary: bool = False
+    # DPS: what a registration writes to the hub's two thumbprint slots: the presented leaf twice
+    # (azure-iot-sdk-java#1220, iotedge#2951), or the enrollment's two certificates (one dissenting thread).
+    hub_slots: Literal["same", "enrollment"] = "same"
+    # DPS: does a registration under reprovision policy "never" still refresh the hub's thumbprints? No source.
+    never_policy_refreshes_thumbprint: bool = False
+    # Hub: is a live session cut when its identity's thumbprints change? X.509 is judged when TLS is set up.
+    drop_session_on_thumbprint_change: bool = False
+    # DPS: one certificate in two enrollments is not allowed (docs: concepts-x509-attestation); the answer is unknown.
+    same_certificate_in_two_enrollments: Literal["conflict", "allow"] = "conflict"
+    # DPS: no source mentions a refusal, and the documented roll leaves an expired primary in place.
+    expired_certificate_at_put: Literal["accept", "refuse"] = "accept"
+    # DPS: an `info` that is not what is stored: refused, or is the stored certificate kept?
+    info_mismatch_at_put: Literal["refuse", "keep"] = "refuse"
+    # DPS: may a PUT move a certificate between slots by its `info` alone? No client does it.
+    promote_by_info_swap: bool = False
+    # DPS: must the CA of an individual enrollment's CA-signed leaf be uploaded and verified? Docs suggest not.
+    individual_leaf_needs_verified_ca: bool = False
+    # DPS to hub: does a new registration enable a disabled device identity? No source.
+    reregistration_reenables_identity: bool = False
+    # DPS: 401002 right after writes that passes minutes later (azure-iot-sdk-node#679). Seconds.
+    auth_propagation_s: float = 0.0
+    # Hub: a refused certificate shows as CONNACK 5, or as a TLS alert (azure-iot-sdk-python#968).
+    hub_refusal: Literal["connack", "tls"] = "connack"
+    # DPS, hub: whether a 429 of the service API carries Retry-After is not documented.
+    service_retry_after: bool = True
+    # DPS: does a bulk call of ten cost ten operations of the quota, or one?
+    bulk_costs_each: bool = True
+    # DPS: a register is judged by state this many seconds old. Seconds.
+    register_auth_cache_s: float = 0.0
+    # DPS: how long a registration stays "assigning". Seconds, real time.
+    assign_delay_s: float = 0.3
+    # Hub: how long a job stays "queued". Seconds, real time.
+    job_start_delay_s: float = 0.3
+    # Hub: queries see the registry this much later (docs: query language, "eventually consistent"). Seconds.
+    hub_query_lag_s: float = 0.0
+    # Key Vault: how long a self-signed certificate takes to appear. Recorded: about 10 s. Seconds, real time.
+    certificate_create_s: float = 0.3
+    # DPS: unset members are left out (recorded, 2023) or sent as null (models of azure-iot-cli-extension).
+    null_members: Literal["omit", "null"] = "omit"
+    # Hub: a disabled or deleted identity loses its live session after this long
+    # (azure-iot-sdk-c#2300; seconds to a minute). Seconds, real time.
+    identity_drop_delay_s: float = 0.2
+    # Key Vault events: NBF and EXP are numbers (formicalab/certlc, in production) or text (the page's sample).
+    near_expiry_event: Literal["number", "string"] = "number"
+    # Key Vault events: does a version born less than 30 days before its end get a CertificateNearExpiry? No source.
+    near_expiry_for_young: bool = False
+    # Key Vault: how long a deleted certificate answers 404 on /deletedcertificates. Recorded: about 6 s. Real time.
+    certificate_delete_s: float = 0.3
+
+    def reset(self) -> None:
+        """All knobs back to their defaults, in place."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, field.default)
+
+    def patch(self, changes: dict[str, Any]) -> None:
+        """Turn the named knobs. ValueError for an unknown name or a value of the wrong kind; then none is turned."""
+        kinds = typing.get_type_hints(type(self))
+        for name, value in changes.items():
+            if name not in kinds:
+                raise ValueError(f"no knob named {name}")
+            if not _fits(value, kinds[name]):
+                raise ValueError(f"knob {name} does not take {value!r}")
+        for name, value in changes.items():
+            setattr(self, name, float(value) if kinds[name] is float else value)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, kind)

@@ -1,0 +1,106 @@
+"""IoT Hub service API: device identities and jobs (azure-iot-hub 2.7)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from azure.core.credentials import TokenCredential
+from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
+from azure.iot.hub.models import CloudToDeviceMethod, JobRequest
+
+from shared.certificate import normalize_thumbprint
+from shared.clients.answers import answers_of
+from shared.decide import Job
+from shared.enrollment import HubIdentity
+from shared.errors import NotFound
+from shared.settings import Settings
+
+FINISHED = ("completed", "failed", "cancelled")
+JOB_SECONDS = 300
+"""How long the hub may try to run a job; offline devices fail it at once."""
+METHOD_SECONDS = 30
+
+
+class HubClient:
+    """Reads identities, writes their thumbprints, starts method jobs."""
+
+    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self._name = f"IoT Hub {settings.hub_hostname}"
+        self._registry = IoTHubRegistryManager.from_token_credential(settings.hub_hostname, credential)
+        self._jobs = IoTHubJobManager.from_token_credential(settings.hub_hostname, credential)
+
+    def identity(self, device_id: str) -> HubIdentity | None:
+        """The device identity, by GET and not by query, for queries lag; None when there is none."""
+        try:
+            with answers_of(self._name, f"GET device {device_id}"):
+                device = self._registry.get_device(device_id)
+        except NotFound:
+            return None
+        authentication = device.authentication
+        thumbprints = authentication.x509_thumbprint if authentication else None
+        return HubIdentity(
+            device_id=device.device_id,
+            etag=device.etag,
+            enabled=device.status == "enabled",
+            authentication=(authentication and authentication.type) or "none",
+            primary=_thumbprint(thumbprints and thumbprints.primary_thumbprint),
+            secondary=_thumbprint(thumbprints and thumbprints.secondary_thumbprint),
+            iot_edge=bool(device.capabilities and device.capabilities.iot_edge),
+            status_reason=device.status_reason,
+            device_scope=device.device_scope,
+            parent_scopes=tuple(device.parent_scopes or ()),
+        )
+
+    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+        """Write both thumbprints, carrying everything else over: the call rewrites the identity whole.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"PUT device {identity.device_id}"):
+            self._registry.update_device_with_x509(
+                identity.device_id,
+                identity.etag,
+                primary,
+                secondary,
+                "enabled" if identity.enabled else "disabled",
+                iot_edge=identity.iot_edge,
+                status_reason=identity.status_reason,
+                device_scope=identity.device_scope,
+                parent_scopes=list(identity.parent_scopes) or None,
+            )
+
+    def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
+        """Start a job that calls a direct method of one device.
+
+        Raises:
+            Conflict: a job with this ID exists. Others as the hub says; 429 when too many jobs are active.
+        """
+        quoted = device_id.replace("'", "''")
+        job = JobRequest(
+            job_id=job_id,
+            type="scheduleDeviceMethod",
+            cloud_to_device_method=CloudToDeviceMethod(
+                method_name=method, payload=dict(payload), response_timeout_in_seconds=METHOD_SECONDS
+            ),
+            query_condition=f"deviceId IN ['{quoted}']",
+            max_execution_time_in_seconds=JOB_SECONDS,
+        )
+        with answers_of(self._name, f"PUT job {job_id}"):
+            self._jobs.create_scheduled_job(job_id, job)
+
+    def job(self, job_id: str) -> Job | None:
+        """How a job stands; None when there is none with this ID."""
+        try:
+            with answers_of(self._name, f"GET job {job_id}"):
+                response = self._jobs.get_scheduled_job(job_id)
+        except NotFound:
+            return None
+        counted = response.device_job_statistics
+        summary = str(response.status)
+        if counted is not None:
+            summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
+        return Job(finished=response.status in FINISHED, summary=summary)
+
+
+def _thumbprint(value: str | None) -> str | None:
+    return normalize_thumbprint(value) if value else None

@@ -1,0 +1,56 @@
+"""DPS service API: individual enrollments (azure-iot-deviceprovisioning, data plane 2021-10-01)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.core.credentials import TokenCredential
+from azure.iot.deviceprovisioning import DeviceProvisioningClient
+
+from shared.clients.answers import answers_of
+from shared.enrollment import Enrollment, parse_enrollment, parse_registration
+from shared.errors import NotFound
+from shared.settings import Settings
+
+
+class ProvisioningClient:
+    """Reads and writes individual enrollments."""
+
+    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self._name = f"DPS {urlsplit(settings.dps_endpoint).hostname}"
+        self._client = DeviceProvisioningClient(settings.dps_endpoint, credential)
+
+    def enrollment(self, registration_id: str) -> Enrollment | None:
+        """The individual enrollment with its registration record; None when there is none.
+
+        GET carries ``registrationState`` (recorded traffic); where it does not, the record is asked for.
+
+        Raises:
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        try:
+            with answers_of(self._name, f"GET enrollment {registration_id}"):
+                body = self._client.enrollment.get(registration_id)
+        except NotFound:
+            return None
+        enrollment = parse_enrollment(body)
+        if body.get("registrationState") is not None:
+            return enrollment
+        try:
+            with answers_of(self._name, f"GET registration {registration_id}"):
+                state = self._client.device_registration_state.get(registration_id)
+        except NotFound:
+            return enrollment
+        return replace(enrollment, registration=parse_registration(state))
+
+    def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
+        """Write ``body`` over the enrollment that was read.
+
+        The ETag goes bare, as recorded; without it DPS answers 409 (azure-sdk-for-python#35187).
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"PUT enrollment {enrollment.registration_id}"):
+            self._client.enrollment.create_or_update(enrollment.registration_id, dict(body), if_match=enrollment.etag)

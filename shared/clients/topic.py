@@ -1,0 +1,31 @@
+"""The custom Event Grid topic that lifecycle events go to, as CloudEvents 1.0."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from azure.core.credentials import TokenCredential
+from azure.core.messaging import CloudEvent
+from azure.eventgrid import EventGridPublisherClient
+
+from shared.clients.answers import answers_of
+from shared.settings import Settings
+
+SOURCE = "/rollover"
+
+
+class TopicClient:
+    """Publishes lifecycle events."""
+
+    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+        self._client = EventGridPublisherClient(settings.topic_endpoint, credential)
+
+    def publish(self, event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime) -> None:
+        """Publish one event. Its ID stays the same when it is published again.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused.
+        """
+        event = CloudEvent(source=SOURCE, type=event_type, id=event_id, subject=subject, data=dict(data), time=at)
+        with answers_of("Event Grid topic", f"{event_type} {event_id}"):
+            self._client.send(event)

@@ -1,0 +1,204 @@
+"""An individual enrollment and the hub identity of its device, as values. Pure.
+
+The words: an *enrollment* attests a device by X.509 through two *slots*, primary and secondary; DPS never gives
+a certificate back, only its facts; the *hub identity* has two thumbprint slots of its own, which DPS overwrites
+at every registration with the thumbprint of the certificate that was presented, twice
+(azure-iot-sdk-java#1220, iotedge#2951).
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.certificate import Certificate, normalize_thumbprint
+from shared.errors import BadInput
+
+
+class Slot(StrEnum):
+    """One of the two places for a certificate in an enrollment's X.509 attestation."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+    @property
+    def other(self) -> "Slot":
+        """The other slot."""
+        return Slot.SECONDARY if self is Slot.PRIMARY else Slot.PRIMARY
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What DPS tells of the certificate in a slot (``X509CertificateInfo``)."""
+
+    sha1_thumbprint: str
+    sha256_thumbprint: str
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The registration record that DPS keeps for a device."""
+
+    status: str
+    last_updated: datetime | None
+    assigned_hub: str | None
+    device_id: str | None
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """An individual enrollment as read, with the ETag that every write of it must carry."""
+
+    registration_id: str
+    device_id: str
+    etag: str
+    enabled: bool
+    attestation: str
+    """``x509``, ``tpm`` or ``symmetricKey``."""
+    credential_policy: str | None
+    """Set when Azure Device Registry issues this device's certificates; then they are not ours to roll."""
+    slots: Mapping[Slot, Enrolled | None]
+    registration: Registration | None
+    body: Mapping[str, Any]
+    """The service's JSON, kept whole so that a write changes nothing but the slot it means to change."""
+
+    def slots_holding(self, sha256_thumbprint: str) -> tuple[Slot, ...]:
+        """The slots whose certificate has this SHA-256 thumbprint: none, one, or both (DPS mirrors)."""
+        return tuple(slot for slot in Slot if _is(self.slots[slot], sha256_thumbprint))
+
+    def holds(self, sha256_thumbprint: str) -> bool:
+        """Whether any slot holds the certificate with this SHA-256 thumbprint."""
+        return bool(self.slots_holding(sha256_thumbprint))
+
+    def certificates(self) -> list[Enrolled]:
+        """The distinct certificates in the slots, primary first."""
+        found: dict[str, Enrolled] = {}
+        for slot in Slot:
+            if (enrolled := self.slots[slot]) is not None:
+                found.setdefault(enrolled.sha256_thumbprint, enrolled)
+        return list(found.values())
+
+    def body_with(self, slot: Slot, certificate: Certificate) -> dict[str, Any]:
+        """The PUT body that puts ``certificate`` into ``slot`` and keeps the other slot.
+
+        The other slot goes back with its ``info`` only, which DPS takes as "keep what is stored"; leaving it out
+        would clear it (azure-iot-cli-extension ``dps.py`` and its live tests).
+        """
+        return self._body({slot: {"certificate": certificate.pem}})
+
+    def body_without(self, sha256_thumbprint: str) -> dict[str, Any]:
+        """The PUT body that clears every slot holding this certificate and keeps the rest.
+
+        Raises:
+            BadInput: nothing would be left that lets the device in.
+        """
+        holding = self.slots_holding(sha256_thumbprint)
+        if not any(self.slots[slot] for slot in Slot if slot not in holding):
+            raise BadInput("clearing these slots would leave the enrollment without any certificate")
+        return self._body(dict.fromkeys(holding))
+
+    def _body(self, changed: Mapping[Slot, Mapping[str, Any] | None]) -> dict[str, Any]:
+        body = {key: deepcopy(value) for key, value in self.body.items() if key not in _READ_ONLY}
+        certificates = body["attestation"]["x509"]["clientCertificates"]
+        for slot in Slot:
+            certificates[slot.value] = changed.get(slot, certificates.get(slot.value))
+        return body
+
+
+_READ_ONLY = ("registrationState", "createdDateTimeUtc", "lastUpdatedDateTimeUtc", "etag")
+
+
+def _is(enrolled: Enrolled | None, sha256_thumbprint: str) -> bool:
+    return enrolled is not None and enrolled.sha256_thumbprint == sha256_thumbprint
+
+
+@dataclass(frozen=True)
+class HubIdentity:
+    """A device identity of the hub, with everything that a rewrite of it must carry.
+
+    The service rewrites the identity whole: what is not sent is gone (azure-iot-hub
+    ``update_device_with_x509``), so the fields we do not care for are here too.
+    """
+
+    device_id: str
+    etag: str
+    enabled: bool
+    authentication: str
+    """``selfSigned`` (thumbprints), ``certificateAuthority``, ``sas`` or ``none``."""
+    primary: str | None
+    """Primary thumbprint, upper-case hex, SHA-1 or SHA-256; DPS writes SHA-256."""
+    secondary: str | None
+    iot_edge: bool = False
+    status_reason: str | None = None
+    device_scope: str | None = None
+    parent_scopes: tuple[str, ...] = ()
+
+    def thumbprints(self) -> Iterator[str]:
+        """The distinct thumbprints that the hub accepts from this device."""
+        yield from dict.fromkeys(t for t in (self.primary, self.secondary) if t)
+
+    def holds(self, sha1_thumbprint: str, sha256_thumbprint: str) -> bool:
+        """Whether the hub accepts the certificate with these thumbprints, by either hash."""
+        return any(t in (sha1_thumbprint, sha256_thumbprint) for t in self.thumbprints())
+
+
+def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
+    """Read the JSON of an individual enrollment (data plane 2021-10-01; later fields are kept, unread).
+
+    Unset members come as null or not at all, depending on the call; both mean unset.
+
+    Raises:
+        BadInput: it lacks what every enrollment has.
+    """
+    try:
+        attestation = body["attestation"]
+        x509 = attestation.get("x509") or {}
+        certificates = x509.get("clientCertificates") or {}
+        return Enrollment(
+            registration_id=body["registrationId"],
+            device_id=body.get("deviceId") or body["registrationId"],
+            etag=body["etag"],
+            enabled=(body.get("provisioningStatus") or "enabled") == "enabled",
+            attestation=attestation["type"],
+            credential_policy=body.get("credentialPolicyName"),
+            slots={slot: _parse_slot(certificates.get(slot.value)) for slot in Slot},
+            registration=parse_registration(body.get("registrationState")),
+            body=body,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInput(f"not an individual enrollment: {type(error).__name__} {error}") from None
+
+
+def _parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
+    info = (slot or {}).get("info")
+    if not info:
+        return None
+    return Enrolled(
+        sha1_thumbprint=normalize_thumbprint(info["sha1Thumbprint"]),
+        sha256_thumbprint=normalize_thumbprint(info["sha256Thumbprint"]),
+        not_after=parse_time(info["notAfterUtc"]),
+    )
+
+
+def parse_registration(state: Mapping[str, Any] | None) -> Registration | None:
+    """Read a registration record; None when the device never registered."""
+    if not state or state.get("status") in (None, "unassigned"):
+        return None
+    updated = state.get("lastUpdatedDateTimeUtc")
+    return Registration(
+        status=state["status"],
+        last_updated=parse_time(updated) if updated else None,
+        assigned_hub=state.get("assignedHub"),
+        device_id=state.get("deviceId"),
+    )
+
+
+def parse_time(text: str) -> datetime:
+    """A service's timestamp as an aware UTC time; seven fractional digits are usual and are cut to six."""
+    head, dot, tail = text.rstrip("Z").partition(".")
+    digits = tail.partition("+")[0][:6]
+    parsed = datetime.fromisoformat(f"{head}.{digits}" if dot and digits else head)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -1,0 +1,61 @@
+"""Names of what this project says: log events for operators' queries, lifecycle events for the topic.
+
+Log lines read ``name key=value ...``; the fields ``rollover_id``, ``registration_id`` and ``step`` are spelt the
+same everywhere. Values never hold keys, tokens or certificates.
+"""
+
+import json
+import logging
+from enum import StrEnum
+
+_logger = logging.getLogger("rollover")
+
+
+class LogEvent(StrEnum):
+    """Every log event there is."""
+
+    DECIDED = "decided"
+    NUDGE_IGNORED = "nudge_ignored"
+    NUDGE_LOST_RACE = "nudge_lost_race"
+    INPUT_REFUSED = "input_refused"
+    CERTIFICATE_EVENT = "certificate_event"
+    ROLLOVER_STARTED = "rollover_started"
+    NOTHING_TO_DO = "nothing_to_do"
+    CANNOT_BEGIN = "cannot_begin"
+    SWEPT = "swept"
+    RESUMED = "resumed"
+    POISONED = "poisoned"
+    ANNOUNCE_FAILED = "announce_failed"
+    TARGET_FAILED = "target_failed"
+
+
+class Lifecycle(StrEnum):
+    """CloudEvent types published to the custom topic; subscribers filter on them."""
+
+    STARTED = "Rollover.Started"
+    DEVICE_MOVED = "Rollover.DeviceMoved"
+    COMPLETED = "Rollover.Completed"
+    REFUSED = "Rollover.Refused"
+    NEEDS_PERSON = "Rollover.NeedsPerson"
+    CANNOT_BEGIN = "Rollover.CannotBegin"
+
+
+_WARNINGS = {
+    LogEvent.INPUT_REFUSED,
+    LogEvent.CANNOT_BEGIN,
+    LogEvent.POISONED,
+    LogEvent.ANNOUNCE_FAILED,
+    LogEvent.TARGET_FAILED,
+}
+
+
+def log(event: LogEvent, **fields: object) -> None:
+    """Write one log line; fields that are None are left out."""
+    level = logging.WARNING if event in _WARNINGS else logging.INFO
+    text = " ".join(f"{key}={_show(value)}" for key, value in fields.items() if value is not None)
+    _logger.log(level, "%s %s", event.value, text)
+
+
+def _show(value: object) -> str:
+    text = str(value)
+    return text if text and all(c.isalnum() or c in "-._:/~" for c in text) else json.dumps(text)

@@ -1,0 +1,204 @@
+"""The ledger: every rollover and its history, in one table. It is the truth; messages are only nudges.
+
+One partition per target, so that a rollover and its history record are written in one transaction:
+
+    PartitionKey            RowKey                 what
+    individual.<reg. ID>    target                 number of the last rollover
+                            rollover.000003        the third rollover: facts (JSON), and columns to query by
+                            history.000003.0007    the seventh record of its history
+    refused-input           <hash>                 an input that could not be used, with the reason
+
+Every replacement carries the ETag that was read.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.errors import BadInput, Conflict, NotFound
+from shared.rollover import Rollover
+from shared.rows import History, from_row, history_from_row, history_row, stamp, to_row
+
+Row = dict[str, Any]
+REFUSED_INPUT = "refused-input"
+
+
+@dataclass(frozen=True)
+class Write:
+    """One row of a transaction: an insert when ``etag`` is None, else a replacement of what was read."""
+
+    row: Row
+    etag: str | None = None
+
+
+class Table(Protocol):
+    """The table as the ledger needs it."""
+
+    def read(self, partition: str, row: str) -> tuple[Row, str] | None:
+        """One row with its ETag."""
+
+    def commit(self, writes: Sequence[Write]) -> list[str]:
+        """Write rows of one partition, all or none; the new ETags.
+
+        Raises:
+            Conflict: a row exists already, or is not the one that was read.
+        """
+
+    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+        """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
+        open and due by that stamp, or with an unpublished event."""
+
+
+@dataclass(frozen=True)
+class RefusedInput:
+    """An event, message or certificate that could not be used."""
+
+    source: str
+    subject: str
+    reason: str
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    announced: bool
+    """Whether the topic was told."""
+
+
+class Ledger:
+    """Rollovers and their history, over a ``Table``."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read(self, rollover_id: str) -> Rollover:
+        """The rollover as it stands.
+
+        Raises:
+            BadInput: the ID has not the form of one.
+            NotFound: there is none with this ID.
+        """
+        partition, number = split_id(rollover_id)
+        found = self._table.read(partition, f"rollover.{number:06}")
+        if found is None:
+            raise NotFound(f"there is no rollover {rollover_id!r}")
+        return from_row(*found)
+
+    def last(self, registration_id: str) -> Rollover | None:
+        """The target's latest rollover, ended or not; None when there never was one."""
+        found = self._table.read(partition_of(registration_id), "target")
+        return self.read(f"{partition_of(registration_id)}.{found[0]['last']}") if found else None
+
+    def begin(self, rollover: Rollover, last: Rollover | None, record: History) -> Rollover:
+        """Insert a new rollover after ``last`` (as read). Its ID follows from the target and the last number.
+
+        Raises:
+            Conflict: another one began in the meantime.
+        """
+        partition = partition_of(rollover.registration_id)
+        number = split_id(last.id)[1] + 1 if last else 1
+        target = self._table.read(partition, "target")
+        if (target[0]["last"] if target else 0) != number - 1:
+            raise Conflict("another rollover of this target began in the meantime")
+        new = replace(rollover, id=f"{partition}.{number}", records=1)
+        row = {"PartitionKey": partition, "RowKey": "target", "last": number}
+        etags = self._table.commit(
+            [
+                Write(to_row(new)),
+                Write(history_row(new, record)),
+                Write(row, target[1] if target else None),
+            ]
+        )
+        return replace(new, etag=etags[0])
+
+    def record(self, rollover: Rollover, record: History | None) -> Rollover:
+        """Replace the rollover that was read, with a history record in the same transaction.
+
+        Raises:
+            Conflict: it was changed since.
+        """
+        new = replace(rollover, records=rollover.records + (record is not None))
+        writes = [Write(to_row(new), rollover.etag)]
+        if record is not None:
+            writes.append(Write(history_row(new, record)))
+        return replace(new, etag=self._table.commit(writes)[0])
+
+    def history(self, rollover: Rollover) -> list[History]:
+        """Its records, oldest first."""
+        partition, number = split_id(rollover.id)
+        rows = self._table.scan(f"history.{number:06}.", partition=partition)
+        return [history_from_row(row) for row, _ in rows]
+
+    def rollovers(self, registration_id: str | None = None) -> Iterator[Rollover]:
+        """All rollovers, or those of one target."""
+        partition = partition_of(registration_id) if registration_id else None
+        return (from_row(row, etag) for row, etag in self._table.scan("rollover.", partition=partition))
+
+    def due(self, now: datetime) -> Iterator[Rollover]:
+        """Open rollovers that it is time to look at, and any whose lifecycle events are unpublished."""
+        return (from_row(row, etag) for row, etag in self._table.scan("rollover.", due=stamp(now)))
+
+    def refused_input(self, source: str, subject: str, reason: str) -> RefusedInput | None:
+        """The note of exactly this refusal, if there is one."""
+        found = self._table.read(REFUSED_INPUT, _refusal_key(source, subject, reason))
+        return _refused_from_row(found[0]) if found else None
+
+    def note_refused(self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False) -> None:
+        """Remember an input that could not be used; the same again is counted."""
+        key = _refusal_key(source, subject, reason)
+        found = self._table.read(REFUSED_INPUT, key)
+        row: Row = {
+            "PartitionKey": REFUSED_INPUT,
+            "RowKey": key,
+            "source": source,
+            "subject": subject[:512],
+            "reason": reason[:2048],
+            "first_seen": found[0]["first_seen"] if found else stamp(now),
+            "last_seen": stamp(now),
+            "count": found[0]["count"] + 1 if found else 1,
+            "announced": announced,
+        }
+        # Somebody noting the same thing at the same moment is as good as our own note.
+        with suppress(Conflict):
+            self._table.commit([Write(row, found[1] if found else None)])
+
+    def refused_inputs(self) -> list[RefusedInput]:
+        """What could not be used, latest first."""
+        rows = self._table.scan("", partition=REFUSED_INPUT)
+        return sorted((_refused_from_row(row) for row, _ in rows), key=lambda r: r.last_seen, reverse=True)
+
+
+def _refusal_key(source: str, subject: str, reason: str) -> str:
+    return hashlib.sha256(f"{source}\n{subject}\n{reason}".encode()).hexdigest()[:32]
+
+
+def _refused_from_row(row: Row) -> RefusedInput:
+    return RefusedInput(
+        source=row["source"],
+        subject=row["subject"],
+        reason=row["reason"],
+        first_seen=datetime.fromisoformat(row["first_seen"]),
+        last_seen=datetime.fromisoformat(row["last_seen"]),
+        count=row["count"],
+        announced=row["announced"],
+    )
+
+
+def partition_of(registration_id: str) -> str:
+    """The partition of an individual enrollment; registration IDs ignore case (azure-docs concepts-service)."""
+    return f"individual.{registration_id.lower()}"
+
+
+def split_id(rollover_id: str) -> tuple[str, int]:
+    """Partition and number of a rollover ID such as ``individual.dev-01.3``.
+
+    Raises:
+        BadInput: it has not that form.
+    """
+    partition, _, number = rollover_id.rpartition(".")
+    kind, _, target = partition.partition(".")
+    well_formed = kind == "individual" and target and number.isascii() and number.isdigit() and len(number) < 10
+    if not well_formed or any(c in target for c in "/\\#?'\t\n\r") or len(target) > 128:
+        raise BadInput(f"not a rollover ID: {rollover_id[:160]!r}")
+    return partition, int(number)

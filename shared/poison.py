@@ -1,0 +1,37 @@
+"""What becomes of a message that failed too often."""
+
+from dataclasses import replace
+
+from shared.announce import announce
+from shared.errors import BadInput, Conflict, NotFound
+from shared.events import LogEvent, log
+from shared.nudges import decode_nudge
+from shared.rollover import NeedsPerson, Step, advance
+from shared.rows import History
+from shared.services import Services
+from shared.stepping import lifecycle_of, refuse_input
+
+
+def report(step: Step, message: bytes, services: Services) -> None:
+    """Mark the rollover of a poisoned message "needs a person", unless it has gone on in the meantime."""
+    try:
+        rollover = services.ledger.read(decode_nudge(message))
+    except (BadInput, NotFound) as error:
+        refuse_input(f"queue {step.queue}-poison", message, str(error), services)
+        return
+    log(LogEvent.POISONED, rollover_id=rollover.id, registration_id=rollover.registration_id, step=step)
+    if rollover.next_step is not step:
+        return
+    now = services.now()
+    verdict = NeedsPerson(
+        f"step {step} failed again and again without a verdict",
+        f"look for the exceptions of the function {step} with this rollover's ID, mend the cause; the sweep begins"
+        " the rollover again",
+    )
+    new = advance(rollover, verdict, now)
+    new = replace(new, outbox=rollover.outbox + lifecycle_of(step, verdict, new))
+    record = History(now, "poison queue", "needs a person", verdict.why, step)
+    try:
+        announce(services.ledger.record(new, record), services)
+    except Conflict:
+        return  # it went on at this moment; its own step tells how

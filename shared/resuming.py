@@ -1,0 +1,21 @@
+"""Nudges what is due: the safety net under every event and message, and the clock of long waits."""
+
+from shared.announce import announce
+from shared.events import LogEvent, log
+from shared.services import Services
+
+
+def resume_due(services: Services) -> int:
+    """Nudge every open rollover that is due, and publish what is unpublished; how many were seen.
+
+    Writes nothing but what it publishes: the step decides what the nudge is worth.
+    """
+    count = 0
+    now = services.now()
+    for rollover in services.ledger.due(now):
+        count += 1
+        current = announce(rollover, services)
+        if current.next_step is not None and current.is_due(now):
+            services.nudges.send(current.next_step, current.id)
+    log(LogEvent.RESUMED, count=count)
+    return count

@@ -1,0 +1,274 @@
+"""What a rollover is: one enrollment, an outgoing and an incoming certificate, and a plan. Pure.
+
+A rollover is remembered as facts (which steps are done, what it waits for, how it ended); what comes next and
+how it stands are computed from them.
+
+    started ──> step 1 ──> ... ──> step n ──> done
+                  │ └─ waits (why, until when), then looks again
+                  ├──> refused        (the reason names what is wrong)
+                  └──> needs a person (the reason, and what to do next)
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.certificate import Outgoing
+from shared.enrollment import Slot
+
+ACT_LEASE = timedelta(minutes=2)
+"""How long a step may take between noting that it acts and recording how it went. A nudge that comes in between
+is early and ignored; after a crash the row is due again when the lease is over."""
+
+
+class Step(StrEnum):
+    """One step of a plan: one function, one queue (``queue``), one state of the world that it establishes.
+
+    ``UPLOAD_SECONDARY`` and ``DELETE_PRIMARY`` keep the names the procedure is known by (Microsoft's guide "How
+    to roll X.509 certificates"). The slots swap at every rollover: which one is standby is computed.
+    """
+
+    ISSUE_CERTIFICATE = "issue_certificate"
+    UPLOAD_SECONDARY = "upload_secondary"
+    STAGE_HUB_THUMBPRINT = "stage_hub_thumbprint"
+    INVOKE_REPROVISION_JOB = "invoke_reprovision_job"
+    DELETE_PRIMARY = "delete_primary"
+
+    @property
+    def queue(self) -> str:
+        """The storage queue that wakes this step (queue names take no underscore)."""
+        return self.value.replace("_", "-")
+
+
+class Plan(StrEnum):
+    """Why a rollover happens, which decides the order of its steps."""
+
+    EXPIRY = "expiry"
+
+
+PLANS: Mapping[Plan, tuple[Step, ...]] = {
+    Plan.EXPIRY: (
+        Step.ISSUE_CERTIFICATE,
+        Step.UPLOAD_SECONDARY,
+        Step.STAGE_HUB_THUMBPRINT,
+        Step.INVOKE_REPROVISION_JOB,  # while the outgoing certificate still connects
+        Step.DELETE_PRIMARY,  # once the device was seen on the incoming one
+    ),
+}
+"""The order of the steps, here and nowhere else; ``docs/rollover.md`` is drawn from it."""
+
+ESTABLISHES: Mapping[Step, str] = {
+    Step.ISSUE_CERTIFICATE: "the vault holds a newer version: same common name, new key, longer validity",
+    Step.UPLOAD_SECONDARY: "a slot of the enrollment holds the incoming certificate, the other is kept",
+    Step.STAGE_HUB_THUMBPRINT: "the hub identity accepts the outgoing and the incoming certificate",
+    Step.INVOKE_REPROVISION_JOB: "the hub identity shows the incoming certificate through a registration",
+    Step.DELETE_PRIMARY: "neither a slot of the enrollment nor the hub identity holds the outgoing certificate",
+}
+
+
+class Outcome(StrEnum):
+    """How a rollover ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    NEEDS_PERSON = "needs_person"
+
+
+# --- verdicts: what a step decides this time -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Act:
+    """Change the world now. ``ask`` goes to the effect: parameters that the decision fixed."""
+
+    why: str
+    ask: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class AlreadyDone:
+    """What the step establishes holds already."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Not yet; look again after ``delay``. Waiting is normal and costs no retry."""
+
+    why: str
+    delay: timedelta
+
+
+@dataclass(frozen=True)
+class Back:
+    """The world changed so that an earlier step no longer holds: go back to it."""
+
+    why: str
+    to: Step
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """This rollover must not go on; ``why`` names what is wrong."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class NeedsPerson:
+    """Only a person can go on; ``next_step`` says how."""
+
+    why: str
+    next_step: str
+
+
+Verdict = Act | AlreadyDone | Wait | Back | Refuse | NeedsPerson
+
+
+# --- the rollover ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """The certificate that takes over: a version of the vault's certificate. Never its PEM."""
+
+    version: str
+    sha1_thumbprint: str
+    sha256_thumbprint: str
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class Rollover:
+    """Everything that is remembered about one rollover (one row of the ledger)."""
+
+    id: str
+    plan: Plan
+    registration_id: str
+    device_id: str
+    certificate_name: str
+    """Name of the certificate in the vault."""
+    cause: str
+    """What started it: an event, the sweep, a person."""
+    started_at: datetime
+    outgoing: Outgoing
+    standby: Slot
+    """The slot that takes the incoming certificate, computed from what the device uses when the rollover starts."""
+    replaces: str | None = None
+    """SHA-256 thumbprint of a superseded certificate that may be overwritten in the standby slot."""
+    baseline: datetime | None = None
+    """When the device had last registered as the rollover started; a move is a later registration."""
+    on_incoming_at_start: bool = False
+    """The hub identity showed the incoming certificate, and only it, before anything was done."""
+    incoming: Incoming | None = None
+    done: tuple[Step, ...] = ()
+    acts: int = 0
+    """How often the present step acted."""
+    acted_at: datetime | None = None
+    """When the present step last acted."""
+    waiting_for: str | None = None
+    waiting_since: datetime | None = None
+    due_at: datetime | None = None
+    """When to look again; a nudge before that is ignored."""
+    outcome: Outcome | None = None
+    outcome_reason: str | None = None
+    next_action: str | None = None
+    """For a person, when the outcome needs one."""
+    ended_at: datetime | None = None
+    records: int = 0
+    """How many history records exist."""
+    outbox: tuple[str, ...] = ()
+    """Names of lifecycle events recorded and not yet confirmed as published."""
+    etag: str = ""
+
+    @property
+    def next_step(self) -> Step | None:
+        """The first step of the plan that is not done; None when the rollover ended."""
+        if self.outcome is not None:
+            return None
+        return next((step for step in PLANS[self.plan] if step not in self.done), None)
+
+    @property
+    def status(self) -> str:
+        """``done``, ``refused``, ``needs_person``, ``waiting`` or ``running``."""
+        if self.outcome is not None:
+            return self.outcome.value
+        return "waiting" if self.waiting_for else "running"
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is time to look at it (half a second early counts: queues count whole seconds)."""
+        return self.due_at is None or self.due_at <= now + timedelta(milliseconds=500)
+
+    @property
+    def job_id(self) -> str | None:
+        """The hub job of the present attempt; None before the first. Derived from what the ledger holds, so that
+        a creation that is repeated after a lost answer meets the job it made.
+        """
+        if self.acted_at is None:
+            return None
+        digest = hashlib.sha256(f"{self.id}/{self.started_at.isoformat()}".encode()).hexdigest()[:20]
+        return f"rollover-{digest}-{int(self.acted_at.timestamp() * 1000)}"
+
+
+def intend(rollover: Rollover, now: datetime) -> Rollover:
+    """The rollover as recorded just before a step acts: the act is counted and leased."""
+    return replace(
+        rollover,
+        acts=rollover.acts + 1,
+        acted_at=now,
+        waiting_for=None,
+        waiting_since=None,
+        due_at=now + ACT_LEASE,
+    )
+
+
+def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: Incoming | None = None) -> Rollover:
+    """The rollover after a verdict on its next step.
+
+    ``incoming`` is the vault's version that ``issue_certificate`` looked at; other steps ignore it. A rollover that
+    ended is returned as it is.
+    """
+    step = rollover.next_step
+    if step is None:
+        return rollover
+    match verdict:
+        case AlreadyDone(why=why):
+            done = (*rollover.done, step)
+            found = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
+            moved_on = replace(_arrived(rollover, now), done=done, incoming=found)
+            return moved_on if moved_on.next_step else _end(moved_on, Outcome.DONE, why, None, now)
+        case Back(to=to):
+            order = PLANS[rollover.plan]
+            kept = tuple(s for s in rollover.done if order.index(s) < order.index(to))
+            found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
+            return replace(_arrived(rollover, now), done=kept, incoming=found)
+        case Act():
+            return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
+        case Wait(why=why, delay=delay):
+            since = rollover.waiting_since or now
+            return replace(rollover, waiting_for=why, waiting_since=since, due_at=now + delay)
+        case Refuse(why=why):
+            looked_at = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
+            return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, None, now)
+        case NeedsPerson(why=why, next_step=next_step):
+            return _end(rollover, Outcome.NEEDS_PERSON, why, next_step, now)
+
+
+def _arrived(rollover: Rollover, now: datetime) -> Rollover:
+    return replace(rollover, acts=0, acted_at=None, waiting_for=None, waiting_since=None, due_at=now)
+
+
+def _end(rollover: Rollover, outcome: Outcome, why: str, next_action: str | None, now: datetime) -> Rollover:
+    return replace(
+        rollover,
+        outcome=outcome,
+        outcome_reason=why,
+        next_action=next_action,
+        waiting_for=None,
+        due_at=None,
+        ended_at=now,
+    )

@@ -1,0 +1,159 @@
+"""The ports a function may use, and how they are built from the application settings.
+
+Nothing of Azure is imported until the first function runs: an import error would take down every function of
+the app, and the SDKs are what makes a cold start slow.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Protocol
+
+from shared.decide import Issuance, Job, VaultVersion
+from shared.enrollment import Enrollment, HubIdentity
+from shared.ledger import Ledger
+from shared.nudges import Nudges
+from shared.settings import Settings, read_settings
+
+
+class Provisioning(Protocol):
+    """The DPS service API, as far as a rollover needs it."""
+
+    def enrollment(self, registration_id: str) -> Enrollment | None:
+        """The individual enrollment, with its registration record; None when there is none."""
+
+    def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
+        """Write ``body`` over the enrollment that was read (If-Match).
+
+        Raises:
+            Conflict: it was changed since.
+        """
+
+
+class Hub(Protocol):
+    """The IoT Hub service API, as far as a rollover needs it."""
+
+    def identity(self, device_id: str) -> HubIdentity | None:
+        """The device identity; None when there is none."""
+
+    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+        """Write both thumbprints into the identity that was read (If-Match), changing nothing else.
+
+        Raises:
+            Conflict: it was changed since.
+        """
+
+    def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
+        """Start a job that calls a direct method of one device.
+
+        Raises:
+            Conflict: a job with this ID exists.
+        """
+
+    def job(self, job_id: str) -> Job | None:
+        """How a job stands; None when there is none with this ID."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One certificate of the vault, as its list gives it."""
+
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """The latest version of a vault certificate, with the tags that tie it to an enrollment."""
+
+    name: str
+    latest: VaultVersion
+    tags: Mapping[str, str]
+    versioned_id: str
+
+
+class Vault(Protocol):
+    """Key Vault certificates. Never their private keys."""
+
+    def certificates(self) -> Iterator[Listed]:
+        """Every certificate of the vault."""
+
+    def latest(self, name: str) -> Tagged | None:
+        """The latest version; None when there is no such certificate."""
+
+    def versions(self, name: str) -> dict[str, str]:
+        """SHA-1 thumbprint → version, of every version."""
+
+    def public_key_sha256(self, name: str, version: str) -> str:
+        """SHA-256 of the public key of one version."""
+
+    def issuance(self, name: str) -> Issuance | None:
+        """The pending certificate operation, if any."""
+
+    def issue(self, name: str) -> None:
+        """Ask for a new version by the certificate's own policy, keeping its tags; returns at once.
+
+        Raises:
+            Conflict: one is being issued already.
+        """
+
+    def versioned_id(self, name: str, version: str) -> str:
+        """The full ID of a version, which a device can fetch its secret by."""
+
+
+class Topic(Protocol):
+    """The custom topic that lifecycle events go to."""
+
+    def publish(self, event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime) -> None:
+        """Publish one CloudEvent. The same ID may be published again after a crash: subscribers deduplicate.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused: it was not taken.
+        """
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a function may touch."""
+
+    provisioning: Provisioning
+    hub: Hub
+    vault: Vault
+    ledger: Ledger
+    nudges: Nudges
+    topic: Topic
+    settings: Settings
+    now: Callable[[], datetime]
+
+
+@cache
+def services() -> Services:
+    """The services of this process, built at the first call.
+
+    Raises:
+        Misconfigured: the application settings are incomplete; the message names every one.
+    """
+    settings = read_settings(os.environ)
+    # Imported here: see the module's docstring.
+    from azure.identity import DefaultAzureCredential
+
+    from shared.clients.hub import HubClient
+    from shared.clients.provisioning import ProvisioningClient
+    from shared.clients.storage import open_storage
+    from shared.clients.topic import TopicClient
+    from shared.clients.vault import VaultClient
+
+    credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
+    table, nudges = open_storage(settings, credential)
+    return Services(
+        provisioning=ProvisioningClient(settings, credential),
+        hub=HubClient(settings, credential),
+        vault=VaultClient(settings, credential),
+        ledger=Ledger(table),
+        nudges=nudges,
+        topic=TopicClient(settings, credential),
+        settings=settings,
+        now=lambda: datetime.now(UTC),
+    )

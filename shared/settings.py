@@ -1,0 +1,116 @@
+"""The application settings, read once, every mistake reported at the same time.
+
+``local.settings.example.json`` lists them all with harmless values.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from shared.decide import Policy
+from shared.errors import Misconfigured
+from shared.target import Due
+
+STORAGE = "RolloverStorage"
+"""Prefix of the storage connection settings, and the ``connection`` of every queue trigger."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deployment is told about its surroundings."""
+
+    dps_endpoint: str
+    """``https://<name>.azure-devices-provisioning.net``"""
+    hub_hostname: str
+    """``<name>.azure-devices.net``, without scheme."""
+    vault_url: str
+    """``https://<name>.vault.azure.net``"""
+    topic_endpoint: str
+    """Where lifecycle events go: the custom topic's endpoint."""
+    storage_connection: str | None
+    """A storage connection string; None when the identity is used."""
+    queue_url: str | None
+    table_url: str | None
+    policy: Policy
+    due: Due
+    reprovision_method: str
+    """The direct method that makes a device register again."""
+    verify_challenge_resource: bool
+    """Off only where the vault's host name is not under its token audience (a private stand-in)."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        Misconfigured: naming every setting that is missing or cannot be understood.
+    """
+    reader = _Reader(environment)
+    connection = environment.get(STORAGE) or environment.get(f"AzureWebJobs{STORAGE}")
+    settings = Settings(
+        dps_endpoint=reader.url("DPS_ENDPOINT"),
+        hub_hostname=reader.host("IOT_HUB_HOSTNAME"),
+        vault_url=reader.url("KEY_VAULT_URL"),
+        topic_endpoint=reader.url("EVENT_TOPIC_ENDPOINT"),
+        storage_connection=connection,
+        queue_url=None if connection else reader.url(f"{STORAGE}__queueServiceUri"),
+        table_url=None if connection else reader.url(f"{STORAGE}__tableServiceUri"),
+        policy=Policy(
+            retire_when_moved=reader.choice("RETIRE_WHEN", ("expired", "moved"), "expired") == "moved",
+            straggler_grace=timedelta(days=reader.number("STRAGGLER_GRACE_DAYS", 7)),
+        ),
+        due=Due(
+            window=timedelta(days=reader.number("ROLL_DAYS_BEFORE_EXPIRY", 30)),
+            share=reader.number("ROLL_LIFETIME_SHARE", 0.34),
+        ),
+        reprovision_method=environment.get("REPROVISION_METHOD", "reprovision"),
+        verify_challenge_resource=reader.choice("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", ("true", "false"), "true")
+        == "true",
+    )
+    reader.done()
+    return settings
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._problems: list[str] = []
+
+    def _required(self, name: str) -> str:
+        value = self._environment.get(name, "").strip()
+        if not value:
+            self._problems.append(f"{name} is missing")
+        return value
+
+    def url(self, name: str) -> str:
+        value = self._required(name).rstrip("/")
+        if value and (urlsplit(value).scheme not in ("https", "http") or not urlsplit(value).netloc):
+            self._problems.append(f"{name} must be a URL, not {value!r}")
+        return value
+
+    def host(self, name: str) -> str:
+        value = self._required(name)
+        if "/" in value:
+            self._problems.append(f"{name} must be a host name without scheme or path, not {value!r}")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        text = self._environment.get(name)
+        try:
+            value = default if text is None else float(text)
+        except ValueError:
+            value = -1
+        if value <= 0:
+            self._problems.append(f"{name} must be a positive number, not {text!r}")
+        return value
+
+    def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
+        value = self._environment.get(name, default).strip().lower()
+        if value not in options:
+            self._problems.append(f"{name} must be one of {', '.join(options)}, not {value!r}")
+        return value
+
+    def done(self) -> None:
+        if self._problems:
+            raise Misconfigured("application settings: " + "; ".join(self._problems))

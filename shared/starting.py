@@ -1,0 +1,187 @@
+"""Begins rollovers: from an event, from the sweep. Both end here, and starting twice starts once."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.announce import announce
+from shared.enrollment import Enrollment
+from shared.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailable
+from shared.events import Lifecycle, LogEvent, log
+from shared.rollover import Outcome, Plan, Rollover
+from shared.rows import History
+from shared.services import Services, Tagged
+from shared.stepping import nudge_next
+from shared.target import Begin, CannotBegin, NothingToDo, decide_start
+
+ENROLLMENT_TAG = "rollover-enrollment"
+"""The vault tag that names the individual enrollment (registration ID) a certificate belongs to."""
+
+TRY_AGAIN_AFTER = timedelta(hours=24)
+"""When a rollover that was refused, or needed a person, is begun anew although nothing new is known."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What came of looking at one certificate: ``what`` is one of begun, nudged, open, nothing, cannot."""
+
+    what: str
+    why: str
+    rollover_id: str | None = None
+
+
+def start_rollover(certificate_name: str, cause: str, services: Services, *, hint: bool = True) -> Started:
+    """Begin, or go on with, the rollover of the enrollment that this vault certificate belongs to.
+
+    Args:
+        cause: who or what asks, for the history.
+        hint: something just changed, so an open rollover that waits is looked at now.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused: a service did not answer; whoever asked should ask again.
+    """
+    tagged = services.vault.latest(certificate_name)
+    if tagged is None:
+        return _cannot(certificate_name, f"the vault holds no certificate {certificate_name!r}", services)
+    registration_id, how = _enrollment_of(tagged)
+    if registration_id is None:
+        return _cannot(certificate_name, how, services)
+    enrollment = services.provisioning.enrollment(registration_id)
+    if enrollment is None:
+        why = f"no individual enrollment {registration_id!r} in DPS ({how})"
+        return _cannot(certificate_name, why, services)
+    last = services.ledger.last(enrollment.registration_id)
+    if last is not None and last.outcome is None:
+        return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
+    decision = _decide(tagged, enrollment, services)
+    match decision:
+        case NothingToDo(why=why):
+            log(LogEvent.NOTHING_TO_DO, registration_id=enrollment.registration_id, why=why)
+            return Started("nothing", why)
+        case CannotBegin(why=why):
+            return _cannot(certificate_name, why, services)
+        case Begin():
+            if last is not None and _ended_alike(last, decision, tagged, services.now()):
+                why = f"{last.id} ended as {last.status}: {last.outcome_reason}"
+                return Started("nothing", why, last.id)
+            new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
+            return _begin(new, last, decision.why, services)
+
+
+def _enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
+    if named := tagged.tags.get(ENROLLMENT_TAG, "").strip():
+        return named, f"its tag {ENROLLMENT_TAG} says so"
+    name = tagged.latest.certificate.common_name
+    if name:
+        return name, f"it has no tag {ENROLLMENT_TAG}, so its common name was tried as the registration ID"
+    return None, f"it has neither a tag {ENROLLMENT_TAG} nor a common name"
+
+
+def _decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
+    identity = services.hub.identity(enrollment.device_id)
+    newest = tagged.latest.certificate
+    older = [c for c in enrollment.certificates() if c.sha256_thumbprint != newest.sha256_thumbprint]
+    versions: dict[str, str] = {}
+    if older:
+        for sha1_thumbprint, version in services.vault.versions(tagged.name).items():
+            enrolled = any(c.sha1_thumbprint == sha1_thumbprint for c in older)
+            key = services.vault.public_key_sha256(tagged.name, version) if enrolled else ""
+            versions[sha1_thumbprint] = key
+    return decide_start(
+        enrollment=enrollment,
+        identity=identity,
+        hub=services.settings.hub_hostname,
+        latest=tagged.latest,
+        versions=versions,
+        now=services.now(),
+        due=services.settings.due,
+    )
+
+
+def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, now: datetime) -> bool:
+    """Whether the last rollover was this very one, and ended too recently to be worth another try."""
+    if last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
+        return False
+    newest = tagged.latest.certificate.sha256_thumbprint
+    tried = last.incoming.sha256_thumbprint if last.incoming else last.outgoing.sha256_thumbprint
+    if newest not in (tried, last.outgoing.sha256_thumbprint):
+        return False
+    if last.outcome is Outcome.DONE:
+        return False
+    return last.ended_at is not None and now - last.ended_at < TRY_AGAIN_AFTER
+
+
+def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause: str, now: datetime) -> Rollover:
+    registration = enrollment.registration
+    return Rollover(
+        id="",  # the ledger gives it
+        plan=Plan.EXPIRY,
+        registration_id=enrollment.registration_id,
+        device_id=(registration and registration.device_id) or enrollment.device_id,
+        certificate_name=tagged.name,
+        cause=cause,
+        started_at=now,
+        outgoing=decision.outgoing,
+        standby=decision.standby,
+        replaces=decision.replaces,
+        baseline=registration.last_updated if registration else None,
+        on_incoming_at_start=decision.on_incoming_at_start,
+        due_at=now,
+        outbox=(f"{Lifecycle.STARTED.value}/1",),
+    )
+
+
+def _begin(new: Rollover, last: Rollover | None, why: str, services: Services) -> Started:
+    try:
+        rollover = services.ledger.begin(new, last, History(new.started_at, new.cause, "started", why))
+    except Conflict:
+        return _begun_by_another(new.registration_id, services)
+    log(
+        LogEvent.ROLLOVER_STARTED,
+        rollover_id=rollover.id,
+        registration_id=rollover.registration_id,
+        why=why,
+        cause=rollover.cause,
+    )
+    rollover = announce(rollover, services)
+    nudge_next(rollover, services)
+    return Started("begun", why, rollover.id)
+
+
+def _begun_by_another(registration_id: str, services: Services) -> Started:
+    begun = services.ledger.last(registration_id)
+    if begun is None:
+        raise NotFound(f"the rollover of {registration_id!r} that began a moment ago")
+    return Started("nudged", "it began a moment ago", begun.id)
+
+
+def _hasten(rollover: Rollover, services: Services) -> Started:
+    """Something changed in the world: look at the open rollover now rather than when its wait is over."""
+    now = services.now()
+    if rollover.waiting_for and rollover.due_at and rollover.due_at > now:
+        try:
+            rollover = services.ledger.record(replace(rollover, due_at=now), None)
+        except Conflict:
+            return Started("nudged", "it is being carried out at this moment", rollover.id)
+    nudge_next(rollover, services)
+    return Started("nudged", "its rollover is open", rollover.id)
+
+
+def _cannot(certificate_name: str, why: str, services: Services) -> Started:
+    """Say clearly that nothing will be rolled: in the log, in the ledger, and (once a reason) on the topic."""
+    log(LogEvent.CANNOT_BEGIN, certificate=certificate_name, why=why)
+    known = services.ledger.refused_input("certificate", certificate_name, why)
+    announced = known is not None and known.announced
+    if not announced:
+        try:
+            services.topic.publish(
+                f"certificate/{certificate_name}/{services.now():%Y%m%dT%H%M%S}",
+                Lifecycle.CANNOT_BEGIN.value,
+                certificate_name,
+                {"certificateName": certificate_name, "reason": why},
+                services.now(),
+            )
+            announced = True
+        except (ServiceUnavailable, ServiceRefused) as error:
+            log(LogEvent.ANNOUNCE_FAILED, certificate=certificate_name, why=str(error))
+    services.ledger.note_refused("certificate", certificate_name, why, services.now(), announced=announced)
+    return Started("cannot", why)

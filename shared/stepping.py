@@ -1,0 +1,197 @@
+"""How every step is made safe, once: parse, read, decide, note, act, look again, record, announce, nudge.
+
+Order of writes: intention in the ledger, effect, outcome in the ledger, event, nudge. Whatever dies between two
+of them costs time, nothing else: an effect that was applied is seen as already done, a row that nobody nudged is
+nudged by the timer when it is due. Two nudges at once: one of them meets a conflict at the ledger and stops.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from shared.announce import announce
+from shared.decide import Observation, bounded, decide
+from shared.errors import BadInput, Conflict, NotFound, ServiceRefused, ServiceUnavailable
+from shared.events import Lifecycle, LogEvent, log
+from shared.nudges import LONGEST_DELAY, decode_nudge
+from shared.observation import observe, summary
+from shared.rollover import (
+    Act,
+    AlreadyDone,
+    Back,
+    Incoming,
+    NeedsPerson,
+    Outcome,
+    Refuse,
+    Rollover,
+    Step,
+    Verdict,
+    Wait,
+    advance,
+    intend,
+)
+from shared.rows import History
+from shared.services import Services
+
+Effect = Callable[[Rollover, Observation, Act, Services], None]
+"""What a step does to the world: one external write, with what was seen and the act that was decided."""
+
+
+def carry_out(step: Step, message: bytes, services: Services, effect: Effect) -> None:
+    """Carry out ``step`` for the rollover that a queue message nudges. Safe to repeat, at any time.
+
+    A message that is no nudge, or names no rollover, is recorded as a refused input and dropped: repeating it
+    cannot help. Exceptions that leave here are surprises; the queue tries again and then reports poison.
+    """
+    try:
+        rollover = services.ledger.read(decode_nudge(message))
+    except (BadInput, NotFound) as error:
+        refuse_input("queue " + step.queue, message, str(error), services)
+        return
+    now = services.now()
+    if rollover.next_step is not step or not rollover.is_due(now):
+        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
+        return
+    try:
+        _carry_out(step, rollover, services, effect)
+    except _LostRaceError:
+        log(LogEvent.NUDGE_LOST_RACE, rollover_id=rollover.id, step=step)
+
+
+class _LostRaceError(Exception):
+    """Another nudge of the same rollover got to the ledger first; it does what is to be done."""
+
+
+def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect) -> None:
+    seen, verdict = _look(step, rollover, services)
+    before = seen
+    if isinstance(verdict, Act) and seen is not None:
+        intention = History(services.now(), f"step {step}", "acts", verdict.why, step, before=summary(seen))
+        rollover = _record(rollover, intend(rollover, services.now()), intention, services)
+        failed = _act(rollover, seen, verdict, services, effect)
+        seen, verdict = _look(step, rollover, services)
+        if isinstance(verdict, Act):
+            # Not visible yet, or more to do: look again, soon at first.
+            delay = timedelta(seconds=2 ** min(rollover.acts - 1, 8) - 1)
+            verdict = failed or (Wait("what was done does not show yet", delay) if delay else verdict)
+    new = advance(rollover, verdict, services.now(), incoming=_incoming(seen))
+    log(
+        LogEvent.DECIDED,
+        rollover_id=rollover.id,
+        registration_id=rollover.registration_id,
+        step=step,
+        verdict=type(verdict).__name__,
+        why=verdict.why,
+    )
+    record = None
+    if not isinstance(verdict, Wait) or verdict.why != rollover.waiting_for:
+        record = History(
+            services.now(),
+            f"step {step}",
+            _WHAT[type(verdict)],
+            verdict.why,
+            step,
+            before=summary(before) if before else {},
+            after=summary(seen) if seen else {},
+        )
+    outbox = rollover.outbox + lifecycle_of(step, verdict, new)
+    new = _record(rollover, replace(new, outbox=outbox), record, services)
+    new = announce(new, services)
+    nudge_next(new, services)
+
+
+_WHAT: dict[type[Verdict], str] = {
+    Act: "goes on",
+    AlreadyDone: "done",
+    Wait: "waits",
+    Back: "goes back",
+    Refuse: "refused",
+    NeedsPerson: "needs a person",
+}
+
+
+def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observation | None, Verdict]:
+    try:
+        seen = observe(step, rollover, services)
+    except ServiceUnavailable as error:
+        return None, _wait_for(error, rollover, services)
+    return seen, decide(step, rollover, seen, services.settings.policy)
+
+
+def _act(rollover: Rollover, seen: Observation, act: Act, services: Services, effect: Effect) -> Verdict | None:
+    """Act; what to record if it did not go through, unless a second look shows that it did after all."""
+    try:
+        effect(rollover, seen, act, services)
+    except Conflict:
+        return None  # somebody wrote first, or our own write was sent twice: the second look tells
+    except ServiceUnavailable as error:
+        return _wait_for(error, rollover, services)
+    except ServiceRefused as error:
+        return NeedsPerson(str(error), "mend what the service complains about, then start the rollover again")
+    return None
+
+
+def _wait_for(error: ServiceUnavailable, rollover: Rollover, services: Services) -> Verdict:
+    """Wait for a service to come back: what it asked for, or half of the time already waited, up to 10 min."""
+    now = services.now()
+    waited = now - (rollover.waiting_since or now)
+    delay = max(error.retry_after or timedelta(), min(waited / 2, timedelta(minutes=10)), timedelta(seconds=5))
+    return bounded(Wait(str(error), delay), rollover, now, services.settings.policy)
+
+
+def _record(old: Rollover, new: Rollover, record: History | None, services: Services) -> Rollover:
+    try:
+        return services.ledger.record(replace(new, etag=old.etag), record)
+    except Conflict:
+        raise _LostRaceError from None
+
+
+def _incoming(seen: Observation | None) -> Incoming | None:
+    if seen is None or seen.latest is None:
+        return None
+    certificate = seen.latest.certificate
+    return Incoming(
+        version=seen.latest.version,
+        sha1_thumbprint=certificate.sha1_thumbprint,
+        sha256_thumbprint=certificate.sha256_thumbprint,
+        not_after=certificate.not_after,
+    )
+
+
+def lifecycle_of(step: Step, verdict: Verdict, new: Rollover) -> tuple[str, ...]:
+    """The lifecycle event that a verdict gives rise to, with the number of its history record."""
+    if new.outcome is Outcome.DONE:
+        kind = Lifecycle.COMPLETED
+    elif new.outcome is Outcome.REFUSED:
+        kind = Lifecycle.REFUSED
+    elif new.outcome is Outcome.NEEDS_PERSON:
+        kind = Lifecycle.NEEDS_PERSON
+    elif step is Step.INVOKE_REPROVISION_JOB and isinstance(verdict, AlreadyDone):
+        kind = Lifecycle.DEVICE_MOVED
+    else:
+        return ()
+    return (f"{kind.value}/{new.records + 1}",)
+
+
+def nudge_next(rollover: Rollover, services: Services) -> None:
+    """Nudge the rollover's next step when its time comes; long waits are the timer's.
+
+    A queue that cannot be reached is no failure of the step: the row is due, and the timer nudges it.
+    """
+    if rollover.next_step is None or rollover.due_at is None:
+        return
+    delay = max(rollover.due_at - services.now(), timedelta())
+    if delay > LONGEST_DELAY:
+        return
+    try:
+        services.nudges.send(rollover.next_step, rollover.id, delay)
+    except ServiceUnavailable as error:
+        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=rollover.next_step, why=str(error))
+
+
+def refuse_input(source: str, raw: bytes | str, reason: str, services: Services) -> None:
+    """Record an input that cannot be used, in the log and the ledger, and go on."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    subject = "".join(c if c.isprintable() else "." for c in text[:200])
+    log(LogEvent.INPUT_REFUSED, source=source, reason=reason, input=subject)
+    services.ledger.note_refused(source, subject, reason, services.now())
