@@ -6,7 +6,7 @@ for the slots swap at every rollover. When it may run, and what makes it refuse,
 
 import azure.functions as func
 
-from shared.decide import Observation
+from shared.decide import Observation, standby_slot
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.services import Services, services
@@ -27,5 +27,6 @@ def fill_standby_slot(rollover: Rollover, seen: Observation, _act: Act, services
     """Put the vault's latest version, which ``decide`` has compared with the incoming one, into the slot."""
     if seen.enrollment is None or seen.latest is None:
         raise NotFound("the enrollment or the certificate that was just read")
-    body = seen.enrollment.body_with(rollover.standby, seen.latest.certificate)
+    slot = standby_slot(rollover, seen.enrollment)
+    body = seen.enrollment.body_with(slot, seen.latest.certificate)
     services.provisioning.replace(seen.enrollment, body)

@@ -15,11 +15,8 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared.certificate import Certificate, problems_of_successor
-from shared.enrollment import Enrolled, Enrollment, HubIdentity
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
-
-MAX_ACTS = 8
-"""How often a step may act before a person is told that acting does not help."""
 
 FIRST_PATIENCE = timedelta(minutes=5)
 LONGEST_PATIENCE = timedelta(hours=12)
@@ -35,6 +32,8 @@ class Policy:
     straggler_grace: timedelta = timedelta(days=7)
     """How long after the outgoing certificate's end a rollover may wait before a person is told."""
     clock_skew: timedelta = timedelta(minutes=5)
+    max_acts: int = 8
+    """How often a step may act before a person is told that acting does not help."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ LOOKS_AT: Mapping[Step, Sources] = {
 def decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
     """The verdict on ``step`` of ``rollover``, given what was seen."""
     verdict = _unfit(step, seen) or _decide_step(step, rollover, seen, policy)
-    if isinstance(verdict, Act) and step is not Step.INVOKE_REPROVISION_JOB and rollover.acts >= MAX_ACTS:
+    if isinstance(verdict, Act) and step is not Step.INVOKE_REPROVISION_JOB and rollover.acts >= policy.max_acts:
         return NeedsPerson(
             f"{step.value} acted {rollover.acts} times and what it establishes still does not hold: {verdict.why}",
             "see in the history what each attempt met, then start the rollover again",
@@ -213,13 +212,22 @@ def _upload_secondary(rollover: Rollover, seen: Observation, policy: Policy) -> 
         return Refuse(
             "somebody changed the enrollment since the rollover started: no slot holds the outgoing certificate"
         )
-    occupant = enrollment.slots[rollover.standby]
+    standby = standby_slot(rollover, enrollment)
+    occupant = enrollment.slots[standby]
     if occupant is not None and not _may_overwrite(occupant, enrollment, rollover, seen.now):
         return Refuse(
-            f"the standby slot ({rollover.standby.value}) was given another certificate"
+            f"the standby slot ({standby.value}) was given another certificate"
             f" (SHA-256 {occupant.sha256_thumbprint}) since the rollover started"
         )
-    return Act(f"slot {rollover.standby.value} takes the incoming certificate; the other is kept")
+    return Act(f"slot {standby.value} takes the incoming certificate; the other is kept")
+
+
+def standby_slot(rollover: Rollover, enrollment: Enrollment) -> Slot:
+    """The slot for the incoming certificate: as computed when the rollover began, unless somebody has since left
+    the outgoing certificate in that slot alone; it is never overwritten while it may be needed.
+    """
+    holding = enrollment.slots_holding(rollover.outgoing.sha256_thumbprint)
+    return rollover.standby.other if holding == (rollover.standby,) else rollover.standby
 
 
 def _may_overwrite(occupant: Enrolled, enrollment: Enrollment, rollover: Rollover, now: datetime) -> bool:

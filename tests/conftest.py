@@ -1,11 +1,21 @@
 """Fixtures that every test may use: the stand-in for Azure, once for each session, and fresh for each test."""
 
 import os
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from local import azurite as azurite_process
+from local.children import tied
 from tests.standin import StandIn
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest sets its own warning filters over those of the code: repeat the one of local/azure/http.py."""
+    config.addinivalue_line("filterwarnings", "ignore::aiohttp.web.NotAppKeyWarning")
 
 
 def test_net() -> str:
@@ -38,3 +48,19 @@ def azure(standin: StandIn) -> StandIn:
     """The emulated Azure services as right after their start."""
     standin.control.post("/reset")
     return standin
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The connection string of an Azurite of this session, in memory."""
+    host = f"{test_net()}.1"
+    process = subprocess.Popen(tied(azurite_process.command(host)), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    for port in (azurite_process.BLOB, azurite_process.QUEUE, azurite_process.TABLE):
+        while socket.socket().connect_ex((host, port)):
+            assert process.poll() is None, "Azurite ended by itself"
+            assert time.monotonic() < deadline, "Azurite did not answer within 30 s"
+            time.sleep(0.05)
+    yield azurite_process.connection_string(host)
+    process.terminate()
+    process.wait(30)

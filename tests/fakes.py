@@ -63,9 +63,7 @@ class InMemoryTable:
             etags.append(str(self.version))
         return etags
 
-    def scan(
-        self, prefix: str, *, partition: str | None = None, due: str | None = None
-    ) -> Iterator[tuple[Row, str]]:
+    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
             if not key.startswith(prefix) or partition not in (None, where):
                 continue

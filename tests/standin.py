@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,25 @@ import requests
 from local.azure.description import describe
 from local.azure.serving import Serving
 from local.azure.world import World
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for servers that tests talk to with blocking clients."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stand-in", daemon=True)
+        self._thread.start()
+
+    def run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in the loop; gives its result or raises what it raised."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def stop(self) -> None:
+        """End the loop and the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=30)
+        self._loop.close()
 
 
 class Control:
@@ -54,27 +74,17 @@ class StandIn:
         self.control = Control(self.world.names.control_url)
         self.endpoints: dict[str, Any] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="rollover-standin-")
-        self._loop = asyncio.new_event_loop()
-        self._serving: Serving | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stand-in", daemon=True)
+        self._serving = Serving(self.world)
+        self._loop = LoopThread()
 
     def start(self) -> None:
         """Listen; gives up with the reason when an address is taken."""
-        self._thread.start()
-        self._serving = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(timeout=30)
+        self._loop.run(self._serving.start())
         files = self._serving.authority.write(Path(self._folder.name))
         self.endpoints = describe(self.world.names, *files)
 
-    async def _start(self) -> Serving:
-        serving = Serving(self.world)
-        await serving.start()
-        return serving
-
     def stop(self) -> None:
         """Close everything and end the thread."""
-        if self._serving is not None:
-            asyncio.run_coroutine_threadsafe(self._serving.stop(), self._loop).result(timeout=30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=30)
-        self._loop.close()
+        self._loop.run(self._serving.stop())
+        self._loop.stop()
         self._folder.cleanup()

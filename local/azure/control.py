@@ -30,11 +30,11 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:
-    """The body, which must be a JSON object; ValueError otherwise. No body is the empty object."""
+    """The body, which must be a JSON object; TypeError otherwise. No body is the empty object."""
     text = await request.text()
     body = json.loads(text) if text.strip() else {}
     if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")
+        raise TypeError("the body must be a JSON object")
     return body
 
 

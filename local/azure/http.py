@@ -7,6 +7,7 @@ request meets: injected faults, the quota, authorization, the handler, a lost re
 import asyncio
 import json
 import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from local.azure.world import World
 
 log = logging.getLogger(__name__)
+# aiohttp recommends typed keys for what is kept on a request; two plain ones are easier to read in every service.
+warnings.filterwarnings("ignore", category=web.NotAppKeyWarning)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LARGEST_BODY = 4 * 1024 * 1024
 
 
-class Refusal(Exception):  # noqa: N818  "refusal" is the word for it here: a service saying no is no defect
+class Refusal(Exception):
     """A service saying no. One subclass per real error, in <service>/refusals.py."""
 
     status = 400
@@ -110,9 +113,7 @@ class _Front:
         async def handle(request: web.Request) -> web.StreamResponse:
             chain = request.transport.get_extra_info("peer_chain") if request.transport else None
             request["peer_chain"] = chain or []
-            faults = self._world.faults.striking(
-                self._service, operation.name, request.method, writes=operation.writes
-            )
+            faults = self._world.faults.striking(self._service, operation.name, request.method, writes=operation.writes)
             response = await self._answer(request, operation, faults)
             fault = faults[-1].kind if faults else None
             self._write_journal(request, operation.name, response.status, fault, writes=operation.writes)
@@ -135,11 +136,7 @@ class _Front:
 
     async def _serve(self, request: web.Request, operation: Operation) -> web.StreamResponse:
         try:
-            if operation.bucket is not None:
-                cost = await operation.cost(request) if operation.cost else 1
-                wait = self._world.throttles.take(self._service, operation.bucket, cost)
-                if wait is not None:
-                    raise self._throttled(wait)
+            await self._take_quota(request, operation)
             request["principal"] = await self._authorize(request, operation)
             return await operation.handler(request)
         except Refusal as refusal:
@@ -149,6 +146,14 @@ class _Front:
         except Exception:
             log.exception("%s: %s failed", self._service, operation.name)
             return json_reply(500, {"error": {"code": "InternalServerError", "message": "the stand-in failed"}})
+
+    async def _take_quota(self, request: web.Request, operation: Operation) -> None:
+        if operation.bucket is None:
+            return
+        cost = await operation.cost(request) if operation.cost else 1
+        wait = self._world.throttles.take(self._service, operation.bucket, cost)
+        if wait is not None:
+            raise self._throttled(wait)
 
     def _injected(self, fault: Fault, request: web.Request) -> web.Response:
         if fault.status == 429:

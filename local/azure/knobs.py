@@ -37,7 +37,8 @@ class Knobs:
     individual_leaf_needs_verified_ca: bool = False
     # DPS to hub: does a new registration enable a disabled device identity? No source.
     reregistration_reenables_identity: bool = False
-    # DPS: 401002 right after writes that passes minutes later (azure-iot-sdk-node#679). Seconds.
+    # DPS: 401002 right after writes that passes minutes later (azure-iot-sdk-node#679): registrations are judged by
+    # the entries as they stood this many seconds ago. Seconds, at most 600.
     auth_propagation_s: float = 0.0
     # Hub: a refused certificate shows as CONNACK 5, or as a TLS alert (azure-iot-sdk-python#968).
     hub_refusal: Literal["connack", "tls"] = "connack"
@@ -45,11 +46,12 @@ class Knobs:
     service_retry_after: bool = True
     # DPS: does a bulk call of ten cost ten operations of the quota, or one?
     bulk_costs_each: bool = True
-    # DPS: a register is judged by state this many seconds old. Seconds.
+    # DPS: for so long after a registration, another credential of the same device gets 401002
+    # (azure-iot-sdk-node#721, sdk-c#1748; seen with symmetric keys over HTTPS). Seconds.
     register_auth_cache_s: float = 0.0
     # DPS: how long a registration stays "assigning". Seconds, real time.
     assign_delay_s: float = 0.3
-    # Hub: how long a job stays "queued". Seconds, real time.
+    # Hub: how long until a job runs, half of it "queued" and half "scheduled". Seconds, real time.
     job_start_delay_s: float = 0.3
     # Hub: queries see the registry this much later (docs: query language, "eventually consistent"). Seconds.
     hub_query_lag_s: float = 0.0
@@ -66,6 +68,13 @@ class Knobs:
     near_expiry_for_young: bool = False
     # Key Vault: how long a deleted certificate answers 404 on /deletedcertificates. Recorded: about 6 s. Real time.
     certificate_delete_s: float = 0.3
+    # DPS: is `credentialPolicyName`, a member since 2025-07-01-preview, shown to callers of older versions? No source.
+    credential_policy_visible: bool = True
+    # DPS: is a chain with an expired CA refused at registration? No source for DPS; azure-docs#22770 suggests it is.
+    expired_ca_at_register: Literal["refuse", "accept"] = "refuse"
+    # DPS: does an individual enrollment keep its registration ID from another leaf that a group would admit?
+    # docs (how-to-revoke-device-access-portal) look only at the certificates of the chain.
+    enrollment_claims_registration_id: bool = False
 
     def reset(self) -> None:
         """All knobs back to their defaults, in place."""

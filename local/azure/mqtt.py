@@ -33,7 +33,7 @@ CONNECT_S = 20.0
 LARGEST_PACKET = 256 * 1024  # what IoT Hub takes from a device in one message
 ACCEPTED, BAD_CREDENTIALS, NOT_AUTHORIZED = 0, 4, 5
 REFUSED_FILTER = 0x80
-Packet = MQTTPacket[Any, Any, Any]
+type Packet = MQTTPacket[Any, Any, Any]
 _BROKEN = (AMQTTError, CodecError, MQTTError, NoDataError, ValueError)
 
 

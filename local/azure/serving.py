@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from OpenSSL import SSL
@@ -11,8 +11,12 @@ from OpenSSL import SSL
 from local.azure.arm import arm_app
 from local.azure.authority import make_authority
 from local.azure.control import control_app
+from local.azure.dps.mqtt import DpsMqtt
+from local.azure.dps.routes import dps_app
 from local.azure.eventgrid.routes import topic_app
 from local.azure.identity.routes import identity_app
+from local.azure.iothub.mqtt import HubMqtt
+from local.azure.iothub.routes import hub_app
 from local.azure.keyvault.routes import vault_app
 from local.azure.mqtt import MqttServer, MqttService, serve_mqtt
 from local.azure.names import HTTPS_PORT, MQTT_PORT
@@ -23,7 +27,7 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 
 
-class PortInUse(Exception):  # noqa: N818  it is a line for a person
+class PortInUse(Exception):
     """An address and port that somebody else has; the text is one clear line."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
@@ -58,20 +62,10 @@ class Serving:
         await self._https(arm_app(world), names.arm_host)
         await self._https(vault_app(world), names.vault_host)
         await self._https(topic_app(world), names.topic_host)
-        try:
-            from local.azure.dps.mqtt import DpsMqtt
-            from local.azure.dps.routes import dps_app
-            await self._https(dps_app(world), names.dps_host)
-            await self._mqtts(DpsMqtt(world), names.dps_host)
-        except ImportError as e:
-            log.warning("not there yet: %s", e)
-        try:
-            from local.azure.iothub.mqtt import HubMqtt
-            from local.azure.iothub.routes import hub_app
-            await self._https(hub_app(world), names.hub_host)
-            await self._mqtts(HubMqtt(world), names.hub_host)
-        except ImportError as e:
-            log.warning("not there yet: %s", e)
+        await self._https(dps_app(world), names.dps_host)
+        await self._https(hub_app(world), names.hub_host)
+        await self._mqtts(DpsMqtt(world), names.dps_host)
+        await self._mqtts(HubMqtt(world), names.hub_host)
 
     async def _http(self, app: web.Application, host: str, port: int) -> None:
         server = await self._prepare(app)
@@ -87,7 +81,7 @@ class Serving:
             log.info("%s:443 stays closed (%s)", host, error.strerror)
 
     async def _mqtts(self, service: MqttService, host: str) -> None:
-        # A service may judge certificates inside the handshake: refuse_in_handshake(leaf DER) -> bool.
+        # A service may turn certificates away inside the handshake: refuse_in_handshake(leaf DER) -> bool.
         refuse: Refuse | None = getattr(service, "refuse_in_handshake", None)
         try:
             server, sessions = await serve_mqtt(service, host, MQTT_PORT, self._context, refuse)
@@ -103,9 +97,9 @@ class Serving:
         assert runner.server is not None  # noqa: S101  setup() made it
         return runner.server
 
-    async def _bind(self, host: str, port: int, opening: "asyncio.Future[asyncio.Server] | object") -> None:
+    async def _bind(self, host: str, port: int, opening: Awaitable[asyncio.Server]) -> None:
         try:
-            self._servers.append(await opening)  # type: ignore[misc]
+            self._servers.append(await opening)
         except OSError as error:
             raise PortInUse(host, port, error.strerror or str(error)) from None
 

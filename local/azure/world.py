@@ -6,12 +6,13 @@ The services call each other through it, as plain methods in one event loop.
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from local.azure.clock import Clock
+from local.azure.dps import Dps
 from local.azure.eventgrid import EventGrid
 from local.azure.faults import Faults
 from local.azure.identity import Identity
+from local.azure.iothub import Hub
 from local.azure.journal import Journal
 from local.azure.keyvault import Vault
 from local.azure.keyvault.expiry import run_due
@@ -38,15 +39,8 @@ class World:
         self.eventgrid = EventGrid(self)
         self.vault = Vault(self)
         self.ticks.append(lambda: run_due(self.vault, self.knobs, self.clock.now()))
-        self.hub: Any = None
-        self.dps: Any = None
-        try:
-            from local.azure.iothub import Hub
-            self.hub = Hub(self)
-            from local.azure.dps import Dps
-            self.dps = Dps(self)
-        except ImportError as e:
-            log.warning("not there yet: %s", e)
+        self.hub = Hub(self)
+        self.dps = Dps(self)
         self.clock.subscribe(self._moved)
 
     def _moved(self, _distance: timedelta) -> None:
@@ -65,7 +59,7 @@ class World:
         self.faults.clear()
         self.knobs.reset()
         self.throttles.reset()
-        for service in (self.identity, self.eventgrid, self.vault, self.hub, self.dps):
-            if service: service.reset()
+        for part in (self.identity, self.eventgrid, self.vault, self.hub, self.dps):
+            part.reset()
         self.clock.reset()
         self.journal.clear()

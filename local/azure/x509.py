@@ -103,8 +103,9 @@ def _moment(when: datetime) -> str:
 
 
 def _hex(number: int) -> str:
-    digits = f"{number:X}"
-    return digits if len(digits) % 2 == 0 else "0" + digits
+    """The serial number's bytes as .NET shows them: with the leading zero of a high first bit, or a sign's FF."""
+    length = (number + (number < 0)).bit_length() // 8 + 1
+    return number.to_bytes(length, "big", signed=True).hex().upper()
 
 
 def net_name(name: x509.Name) -> str:
@@ -112,7 +113,7 @@ def net_name(name: x509.Name) -> str:
     return ", ".join(" + ".join(_net_attribute(part) for part in rdn) for rdn in reversed(list(name.rdns)))
 
 
-def _net_attribute(part: x509.NameAttribute) -> str:
+def _net_attribute(part: x509.NameAttribute[Any]) -> str:
     label = _NET_NAMES.get(part.oid, f"OID.{part.oid.dotted_string}")
     value = part.value if isinstance(part.value, str) else part.value.hex().upper()
     if value != value.strip() or not value or any(sign in value for sign in ',+"\n\r=<>#;'):

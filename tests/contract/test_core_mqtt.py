@@ -1,8 +1,6 @@
 """The MQTT side of the stand-in, with paho (the codec inside azure-iot-device) as the client."""
 
-import asyncio
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +9,11 @@ import paho.mqtt.client as paho
 import pytest
 
 from local.azure.authority import make_authority
-from local.azure.mqtt import MqttServer, MqttSession, matches, serve_mqtt
+from local.azure.mqtt import MqttSession, matches, serve_mqtt
 from local.azure.tls import server_context
 from tests.conftest import test_net
 from tests.contract.core_certificates import self_signed
+from tests.standin import LoopThread
 
 PORT = 18883
 
@@ -46,25 +45,13 @@ class Echo:
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Echo, Path]]:
     host = f"{test_net()}.9"
     authority = make_authority([host])
-    service, loop = Echo(), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def start() -> tuple[asyncio.Server, MqttServer]:
-        return await serve_mqtt(service, host, PORT, server_context(authority))
-
-    server, sessions = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    service, loop = Echo(), LoopThread()
+    server, sessions = loop.run(serve_mqtt(service, host, PORT, server_context(authority)))
     ca_file, _ = authority.write(tmp_path_factory.mktemp("ca"))
     yield service, ca_file
-
-    async def stop() -> None:
-        server.close()
-        await sessions.stop()
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    server.close()
+    loop.run(sessions.stop())
+    loop.stop()
 
 
 class Client:
@@ -109,9 +96,7 @@ class Client:
         self._paho.publish(topic, payload, qos)
 
 
-def test_an_unknown_self_signed_certificate_reaches_the_protocol(
-    echo: tuple[Echo, Path], tmp_path: Path
-) -> None:
+def test_an_unknown_self_signed_certificate_reaches_the_protocol(echo: tuple[Echo, Path], tmp_path: Path) -> None:
     """IoT front ends judge certificates in MQTT, not in TLS (azure-iot-sdk-python: CONNACK 5 is UnauthorizedError)."""
     service, ca_file = echo
     pem, der = self_signed("device-1", tmp_path)

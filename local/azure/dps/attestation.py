@@ -1,7 +1,7 @@
 """How an entry says who may register: certificates in two slots, CA names, or keys.
 
-The rules of a PUT are here, the surprising ones above all: a slot sent as `info` alone keeps what is stored, a slot
-that is absent or null is cleared, and a lone primary comes back in both slots.
+The rules of a PUT are here, the surprising ones above all: a slot sent as `info` alone keeps what is stored,
+a slot that is absent or null is cleared, and a lone primary comes back in both slots.
 """
 
 import base64
@@ -22,7 +22,9 @@ X509_MEMBERS = (*CERTIFICATE_MEMBERS, "caReferences")
 
 @dataclass(frozen=True)
 class StoredCertificate:
-    """A certificate that DPS keeps; it never shows the DER again, only `info` (C# SDK, X509CertificateWithInfo)."""
+    """A certificate that DPS keeps; it never shows the DER again, only `info` (C# SDK,
+    X509CertificateWithInfo).
+    """
 
     der: bytes
     info: dict[str, Any]
@@ -35,7 +37,9 @@ class StoredCertificate:
 
 @dataclass(frozen=True)
 class Attestation:
-    """What an entry trusts. `member` tells which part of `x509` is used; it is empty for tpm and symmetricKey."""
+    """What an entry trusts. `member` tells which part of `x509` is used; it is empty for tpm and
+    symmetricKey.
+    """
 
     type: str
     member: str = ""
@@ -49,7 +53,9 @@ class Attestation:
         return {one.sha256 for one in self.certificates.values()}
 
     def as_json(self, *, nulls: bool, keys: bool = True) -> dict[str, Any]:
-        """The attestation as the API shows it. `keys` False hides symmetric keys, as GET and query do (cli tests)."""
+        """The attestation as the API shows it. `keys` False hides symmetric keys, as GET and query do (cli
+        tests).
+        """
         if self.type != "x509":
             shown = self.keys if keys or self.type == "tpm" else {}
             hidden = dict.fromkeys(self.keys) if nulls else {}
@@ -65,7 +71,9 @@ class Attestation:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a PUT is judged by: which members of `x509` the kind of entry may have, the CA names there are, ..."""
+    """What a PUT is judged by: which members of `x509` the kind of entry may have, the CA names there are,
+    ...
+    """
 
     members: tuple[str, ...]
     ca_names: Collection[str]
@@ -74,7 +82,8 @@ class Rules:
 
 
 def replaced(sent: object, current: Attestation | None, rules: Rules) -> Attestation:
-    """The attestation after a PUT of `sent` on an entry that has `current`. BadRequest when a rule is broken."""
+    """The attestation after a PUT of `sent` on an entry that has `current`. BadRequest when a rule is broken.
+    """
     if not isinstance(sent, dict):
         raise BadRequest("Enrollment attestation must be specified.")
     match sent.get("type"):
@@ -183,4 +192,6 @@ def _new_key() -> str:
 def _tpm(sent: object) -> Attestation:
     if not isinstance(sent, dict) or not isinstance(sent.get("endorsementKey"), str):
         raise BadRequest("The TPM endorsement key must be specified.")
-    return Attestation("tpm", keys={name: sent[name] for name in ("endorsementKey", "storageRootKey") if sent.get(name)})
+    return Attestation(
+        "tpm", keys={name: sent[name] for name in ("endorsementKey", "storageRootKey") if sent.get(name)}
+    )

@@ -1,6 +1,7 @@
 """The CA certificates of a DPS: what groups may name, and what a device's chain must reach.
 
-They are managed through ARM (azure-docs how-to-verify-certificates); here is only what a registration asks of them.
+They are managed through ARM (azure-docs how-to-verify-certificates); here is only what a registration asks of
+them.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class CaCertificates:
         return self._kept.get(name.lower())
 
     def delete(self, name: str) -> None:
-        """Forget it; groups that name it dangle (azure-docs how-to-roll-certificates deletes the CA first)."""
+        """Forget it; groups that name it dangle (azure-docs how-to-roll-certificates deletes the CA first).
+        """
         self._kept.pop(name.lower(), None)
 
     def all(self) -> list[CaCertificate]:

@@ -5,11 +5,10 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from local.azure.dps.refusals import BadRequest
 
-Item = TypeVar("Item")
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 100
 _QUERY = re.compile(r"\s*SELECT\s+\*(\s+FROM\s+(?P<source>\w+))?\s*;?\s*", re.IGNORECASE)
@@ -26,13 +25,13 @@ def check_query(body: object, source: str) -> None:
         raise BadRequest("The query is not valid.")
 
 
-def page(
+def page[Item](
     items: Iterable[tuple[str, Item]], headers: Mapping[str, str], item_type: str
 ) -> tuple[list[Item], dict[str, str]]:
     """One page of (key, item) pairs, and the response headers that go with it.
 
-    The order is that of a partitioned store, not of creation (recorded, 2023): by a hash of the key. A token names
-    the last hash, so that a page after a deletion skips nothing.
+    The order is that of a partitioned store, not of creation (recorded, 2023): by a hash of the key. A token
+    names the last hash, so that a page after a deletion skips nothing.
     """
     size = _size(headers.get("x-ms-max-item-count"))
     after = _position(headers.get("x-ms-continuation"))

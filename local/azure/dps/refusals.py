@@ -1,8 +1,9 @@
 """How DPS says no, in its own words.
 
 Error codes are the HTTP status and three digits. Seen in the wild: 400004, 401002, 404201, 409201 (recorded),
-429001; the others here are built after that pattern. Bodies carry the code under `code` and `errorCode`, because
-both spellings occur (azure-sdk-for-python#35368 prints the one, ProvisioningServiceErrorDetails names the other).
+429001; the others here are built after that pattern. Bodies carry the code under `code` and `errorCode`,
+because both spellings occur (azure-sdk-for-python#35368 prints the one, ProvisioningServiceErrorDetails names
+the other).
 """
 
 import math
@@ -29,7 +30,9 @@ class BadRequest(DpsRefusal):
 
 
 class Unauthorized(DpsRefusal):
-    """No valid credential, or no entry that admits the device. The message tells which (issues: see admission)."""
+    """No valid credential, or no entry that admits the device. The message tells which (issues: see
+    admission).
+    """
 
     status, code, words = 401, 401002, "Unauthorized"
 
@@ -47,13 +50,17 @@ class NotFound(DpsRefusal):
 
 
 class AlreadyExists(DpsRefusal):
-    """A write without an etag meets an entry that exists (azure-sdk-for-python#35187; words recorded in a bulk)."""
+    """A write without an etag meets an entry that exists (azure-sdk-for-python#35187; words recorded in a
+    bulk).
+    """
 
     status, code, words = 409, 409201, "Enrollment already exists."
 
 
 class CertificateInUse(DpsRefusal):
-    """The certificate is in another entry (azure-docs concepts-x509-attestation; status and code are a guess)."""
+    """The certificate is in another entry (azure-docs concepts-x509-attestation; status and code are a
+    guess).
+    """
 
     status, code, words = 409, 409201, "An enrollment with the same certificate already exists."
 

@@ -30,6 +30,13 @@ class Webhook:
 
     async def shake_hands(self, topic: str, now: datetime) -> None:
         """Ask whether the endpoint wants events; ValueError, with the reason, unless it says so."""
+        try:
+            await self._shake_hands(topic, now)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            # Not the error's own text: it may show the URL, and with it the function's key.
+            raise ValueError(f"webhook validation failed: no answer ({type(error).__name__})") from None
+
+    async def _shake_hands(self, topic: str, now: datetime) -> None:
         if self.schema == "CloudEventSchemaV1_0":
             headers = {"WebHook-Request-Origin": ORIGIN, "WebHook-Request-Rate": "120"}
             status, answered, _ = await self._send("OPTIONS", None, headers)
@@ -44,9 +51,9 @@ class Webhook:
         if status != 200 or _member(text, "validationResponse") != code:
             raise ValueError(f"webhook validation failed: the code did not come back (status {status})")
 
-    async def deliver(self, event: Event) -> tuple[int | None, str]:
+    async def deliver(self, event: Event, attempt: int) -> tuple[int | None, str]:
         """Send one event: the status (None when there was no answer) and the outcome in Event Grid's words."""
-        headers = {"aeg-event-type": "Notification", "aeg-delivery-count": "0"}
+        headers = {"aeg-event-type": "Notification", "aeg-delivery-count": str(attempt - 1)}
         body: Any = event.in_schema(self.schema)
         if self.schema == "CloudEventSchemaV1_0":
             headers["Content-Type"] = "application/cloudevents+json; charset=utf-8"

@@ -86,9 +86,7 @@ class EventGrid:
         """Send an event of the vault to every subscription that wants it. Call it inside the event loop."""
         names = self._world.names
         as_text = self._world.knobs.near_expiry_event == "string"
-        data = certificate_data(
-            names.vault_url, names.vault_name, certificate_name, version, nbf, exp, as_text=as_text
-        )
+        data = certificate_data(names.vault_url, names.vault_name, certificate_name, version, nbf, exp, as_text=as_text)
         event = Event(self._vault_topic(), certificate_name, KEYVAULT + event_type, self._world.clock.now(), data)
         if self.switches.drop:
             self._write_journal(event, "dropped")
@@ -117,7 +115,7 @@ class EventGrid:
         outcome = ""
         for attempt in range(1, MOST_ATTEMPTS + 1):
             await asyncio.sleep(delay)
-            status, outcome = await subscription.webhook.deliver(event)
+            status, outcome = await subscription.webhook.deliver(event, attempt)
             self._write_journal(event, outcome, subscription=subscription.name, attempt=attempt)
             if status is not None and 200 <= status <= 204:
                 return

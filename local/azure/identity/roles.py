@@ -40,11 +40,11 @@ DEFAULT_ASSIGNMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Unauthorized(Exception):  # noqa: N818  named after the HTTP answer that it becomes
+class Unauthorized(Exception):
     """No token, or one that does not hold: 401 in the service's words. The text says why."""
 
 
-class Forbidden(Exception):  # noqa: N818  named after the HTTP answer that it becomes
+class Forbidden(Exception):
     """A good token of a principal without the role: 403 in the service's words."""
 
     def __init__(self, principal: str, action: str) -> None:

@@ -16,7 +16,7 @@ SKEW = timedelta(minutes=5)
 CATCH_UP_S = 10.0
 
 
-class BadToken(Exception):  # noqa: N818  it says what the token is
+class BadToken(Exception):
     """The token does not hold; the text says why and holds nothing of the token."""
 
 

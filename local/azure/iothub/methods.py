@@ -55,7 +55,7 @@ class Methods:
         if session is None:
             raise DeviceNotOnline
         request_id = f"{next(self._numbers):x}"
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._calls[device_id, request_id] = answer
         try:
             async with asyncio.timeout(call.get("responseTimeoutInSeconds") or RESPONSE_S[2]):

@@ -59,6 +59,12 @@ class ArgumentNull(HubRefusal):
     code, name = 400005, "ArgumentNull"
 
 
+class DeviceDefinedMultipleTimes(HubRefusal):
+    """A device may appear once in a bulk call."""
+
+    code, name, text = 400011, "DeviceDefinedMultipleTimes", "The device is defined more than once."
+
+
 class JobNotCancellable(HubRefusal):
     """Only a scheduled job can be cancelled (live tests of azure-iot-cli-extension wait for that state)."""
 
@@ -136,6 +142,16 @@ class MessageTooLarge(HubRefusal):
     """A method's payload over 128 KB."""
 
     code, name = 413001, "MessageTooLarge"
+
+
+class TooManyDevices(HubRefusal):
+    """More than a hundred devices in a bulk call: 400, although the number says otherwise (REST: Bulk Registry)."""
+
+    code, name, text = 413002, "TooManyDevices", "No more than 100 devices are possible in one call."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 400
 
 
 class Throttled(HubRefusal):

@@ -80,9 +80,9 @@ class Sessions:
 
     def close(self, mqtt: MqttSession, reason: str) -> None:
         """A session is over; nothing happens if it was replaced or dropped before."""
-        for connection in list(self._live.values()):
-            if connection.mqtt is mqtt:
-                self._end(connection, reason)
+        connection = self._live.get(mqtt.client_id)
+        if connection is not None and connection.mqtt is mqtt:
+            self._end(connection, reason)
 
     def seen(self, device_id: str) -> None:
         """The device did something."""

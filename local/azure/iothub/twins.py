@@ -43,7 +43,9 @@ class Twins:
         if tags is not None:
             tags = merged({} if replace else device.tags, tags)
             _check_size("tags", tags)
-        section = None if desired is None else _changed(device.desired, desired, self._now(), "desired", replace=replace)
+        section: Json | None = None
+        if desired is not None:
+            section = _changed(device.desired, desired, self._now(), "desired", replace=replace)
         self._store.changing(device_id)
         device.version += 1
         device.edition += 1
@@ -64,6 +66,15 @@ class Twins:
         version: int = section["$version"]
         return version
 
+    def reset(self, device_id: str, given: Json | None) -> None:
+        """The twin of a new device again, as a DPS registration under the policy "reset" leaves it."""
+        device = self._store.get(device_id)
+        self._store.changing(device_id)
+        device.reported = {}
+        new_twin(device, given or {}, self._now())
+        device.version += 1
+        device.edition += 1
+
     def _now(self) -> str:
         return iso(self._clock.now())
 
@@ -71,8 +82,7 @@ class Twins:
 def new_twin(device: Device, given: Json, now: str) -> None:
     """Give a device the twin of a new one: tags and desired properties from `given`, versions at 1."""
     device.tags = merged({}, _section(given, "tags") or {})
-    device.desired = _section(_section(given, "properties") or {}, "desired") or {}
-    device.desired = merged({}, _bare(device.desired))
+    device.desired = merged({}, _bare(_section(_section(given, "properties") or {}, "desired") or {}))
     for section in (device.desired, device.reported):
         section["$metadata"] = _metadata({}, section, section, now)
         section["$version"] = 1

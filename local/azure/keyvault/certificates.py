@@ -177,18 +177,8 @@ class Vault:
         """Add a version with a key from outside. The policy's issuer is Unknown afterwards."""
         self._must_be_free(name)
         ders, key, content_type = issuing.load(asked.get("value") or "", asked.get("pwd"))
-        kty = {"kty": "EC", "crv": "P-256"} if isinstance(key, issuing.ec.EllipticCurvePrivateKey) else {}
         given = {k: v for k, v in (asked.get("policy") or {}).items() if v is not None}
-        subject = x509.net_name(issuing.x509.load_der_x509_certificate(ders[0]).subject)
-        policy = policies.complete(
-            {
-                "issuer": {"name": "Unknown"},
-                "x509_props": {"subject": subject},
-                "key_props": kty,
-                "secret_props": {"contentType": content_type},
-                **given,
-            }
-        )
+        policy = policies.complete(issuing.import_policy(ders[0], key, content_type) | given)
         certificate = self._keep(name, policy)
         enabled = (asked.get("attributes") or {}).get("enabled") is not False
         pending = Pending(key, b"", policy["issuer"], "", uuid.uuid4().hex, enabled, asked.get("tags"))

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from local.azure import x509
-from local.azure.keyvault.issuing import Key, Policy
+from local.azure.keyvault.issuing import Key
+from local.azure.keyvault.policy import Policy
 
 Json = dict[str, Any]
 RECOVERABLE_DAYS = 7  # recorded: "CustomizedRecoverable+Purgeable"
@@ -90,11 +91,6 @@ class Certificate:
     @property
     def in_progress(self) -> bool:
         return self.pending is not None and self.pending.status == "inProgress"
-
-    @property
-    def being_signed(self) -> bool:
-        """The vault itself is at work on a new version (a request that waits for a merge may wait for weeks)."""
-        return self.pending is not None and self.in_progress and self.pending.issuer["name"] == "Self"
 
 
 @dataclass

@@ -18,11 +18,13 @@ def run_due(vault: Vault, knobs: Knobs, now: datetime) -> None:
     """Begin the renewals and send the events that are due at `now`; each event goes out once for a version."""
     for certificate in vault:
         current = certificate.current
-        if current is None or certificate.being_signed:
-            # A clock that jumps must not announce the end of a version that would have been renewed on the way.
+        if current is None:
             continue
         if _renewal_due(certificate, current, now):
-            vault.renew(certificate)
+            # Nothing is announced meanwhile: a clock that jumps must not speak of the end of a version that would
+            # have been renewed on the way.
+            if not certificate.in_progress:
+                vault.renew(certificate)
             continue
         _announce(vault, certificate, current, now, knobs)
 
@@ -34,9 +36,14 @@ def _renewal_due(certificate: Certificate, current: Version, now: datetime) -> b
         if action["action"]["action_type"] != "AutoRenew":
             continue
         trigger = action["trigger"]
-        if (days := trigger.get("days_before_expiry")) is not None:
-            return now >= current.exp - timedelta(days=days)
-        return now >= current.nbf + (current.exp - current.nbf) * trigger["lifetime_percentage"] / 100
+        days = trigger.get("days_before_expiry")
+        lifetime = current.exp - current.nbf
+        due = (
+            current.nbf + lifetime * (trigger["lifetime_percentage"] / 100)
+            if days is None
+            else current.exp - timedelta(days=days)
+        )
+        return now >= due
     return False
 
 

@@ -21,6 +21,7 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from local.azure.keyvault.policy import Policy, subject_name
 from local.azure.keyvault.refusals import BadParameter
+from local.azure.x509 import net_name
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 BACKDATED = timedelta(minutes=10)  # recorded: nbf is ten minutes before created
@@ -146,6 +147,25 @@ def export(der: bytes, chain: list[bytes], key: Key | None, content_type: str) -
     return base64.b64encode(pfx).decode()
 
 
+def import_policy(der: bytes, key: Key, content_type: str) -> Policy:
+    """What a policy must say about a certificate that was made elsewhere."""
+    subject = x509.load_der_x509_certificate(der).subject
+    curve = {"kty": "EC", "crv": _curve_name(key)} if isinstance(key, ec.EllipticCurvePrivateKey) else {}
+    return {
+        "issuer": {"name": "Unknown"},
+        "x509_props": {"subject": net_name(subject) or "CN=unnamed"},
+        "key_props": curve or {"kty": "RSA", "key_size": key.key_size},
+        "secret_props": {"contentType": content_type},
+    }
+
+
+def _curve_name(key: ec.EllipticCurvePrivateKey) -> str:
+    for name, curve in _CURVES.items():
+        if isinstance(key.curve, curve):
+            return name
+    raise BadParameter("The key's curve is not supported.")
+
+
 def load(value: str, password: str | None) -> tuple[list[bytes], Key, str]:
     """Certificates (DER, leaf first), key and content type of an import; BadParameter when it has not both."""
     try:
@@ -157,7 +177,7 @@ def load(value: str, password: str | None) -> tuple[list[bytes], Key, str]:
             pfx = pkcs12.load_pkcs12(base64.b64decode(value), password.encode() if password else None)
             if pfx.key is None or pfx.cert is None:
                 raise BadParameter("Private key is not specified in the specified X.509 certificate content.")
-            key, kind = pfx.key, PKCS12  # type: ignore[assignment]
+            key, kind = pfx.key, PKCS12
             found = [pfx.cert.certificate, *(one.certificate for one in pfx.additional_certs)]
     except (ValueError, TypeError):
         raise BadParameter("The specified X.509 certificate content can not be read.") from None

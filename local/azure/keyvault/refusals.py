@@ -143,7 +143,9 @@ class Throttled(VaultRefusal):
     code = "Throttled"
 
     def __init__(self, retry_after: float | None) -> None:
-        super().__init__("Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached")
+        super().__init__(
+            "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"
+        )
         self._retry_after = retry_after
 
     def headers(self) -> dict[str, str]:

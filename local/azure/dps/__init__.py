@@ -1,0 +1,3 @@
+from local.azure.dps.service import Dps
+
+__all__ = ["Dps"]
