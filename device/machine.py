@@ -8,8 +8,8 @@ swap is committed. DPS or hub refuses: the session with CURRENT is kept, and the
 While the fate of a candidate is open no connection is made with CURRENT: DPS may have written the candidate's
 thumbprint to the hub already, and the hub would refuse.
 
-When the hub refuses CURRENT, the ladder: ``Register(CURRENT)``, ``Register(OTHER)``, ``Look`` at the source, wait,
-from the top again. A lost network changes nothing but the time of the next try.
+When the hub refuses CURRENT, the ladder: ``Register(CURRENT)``, ``Register(OTHER)``, ``Connect(OTHER)`` in case only
+DPS has changed its mind, ``Look`` at the source, wait, from the top again. A lost network changes nothing but the time of the next try.
 
 A candidate found at the start (power cut during a swap) is registered first, before anything is connected. If the
 cut came before DPS saw it, this is the swap's first step; if it came after, the hub accepts only the candidate and
@@ -47,6 +47,7 @@ class Standing(Enum):
 
     OPEN = auto()
     HUB_REFUSED = auto()  # the hub does not know it; DPS may
+    DPS_REFUSED = auto()  # the other way round: DPS may have let it in before, and the hub still does
     REFUSED = auto()
 
 
@@ -114,7 +115,7 @@ class State:
     @property
     def swap_under_way(self) -> bool:
         """The candidate's fate is open: another one must not take its slot."""
-        return self.other is Other.CANDIDATE and self.other_is is not Standing.REFUSED
+        return self.other is Other.CANDIDATE and self.other_is is Standing.OPEN
 
 
 def begin(*, has_current: bool, other: Other, assigned: bool) -> State:
@@ -149,8 +150,7 @@ def step(state: State, event: Event) -> tuple[State, Note | None]:
             fresh = replace(state, other=Other.CANDIDATE, other_is=Standing.OPEN, swap_failures=0)
             return _do(fresh, Register(Role.OTHER)), None
         case Event.NOTHING_FOUND:
-            again = replace(state, current_is=Standing.OPEN, other_is=Standing.OPEN)
-            return _wait(again, _next_on_ladder(again)), None
+            return _next_round(state), None
         case Event.WAIT_OVER:
             return replace(state, waiting=False), None
         case _:
@@ -161,12 +161,12 @@ def _dps_refused(state: State) -> tuple[State, Note | None]:
     if _role(state) is Role.CURRENT:
         state = replace(state, current_is=Standing.REFUSED)
         return _do(state, _next_on_ladder(state)), None
-    return _other_refused(state)
+    return _other_refused(state, Standing.DPS_REFUSED)
 
 
-def _other_refused(state: State) -> tuple[State, Note | None]:
-    note = Note.ROLLED_BACK if state.other is Other.CANDIDATE and state.has_current else None
-    state = replace(state, other_is=Standing.REFUSED)
+def _other_refused(state: State, standing: Standing) -> tuple[State, Note | None]:
+    note = Note.ROLLED_BACK if state.swap_under_way and state.has_current else None
+    state = replace(state, other_is=standing)
     if state.online:
         return _wait(state, Register(Role.OTHER)), note
     return _do(state, _next_on_ladder(state)), note
@@ -174,11 +174,13 @@ def _other_refused(state: State) -> tuple[State, Note | None]:
 
 def _dps_unreachable(state: State) -> State:
     role = _role(state)
-    if role is Role.CURRENT or state.online or not state.assigned or state.failures + 1 < PATIENCE:
+    if state.online or not state.assigned or state.failures + 1 < PATIENCE:
         return _wait(state, Register(role))
-    if state.has_current and state.current_is is Standing.OPEN:
+    if role is Role.OTHER and state.has_current and state.current_is is Standing.OPEN:
         return _do(state, Connect(Role.CURRENT))
-    return _do(state, Connect(Role.OTHER))
+    if role is Role.OTHER or (state.other is not Other.NONE and state.other_is is not Standing.REFUSED):
+        return _do(state, Connect(Role.OTHER))
+    return _next_round(state)
 
 
 def _hub_accepted(state: State) -> tuple[State, Note | None]:
@@ -200,19 +202,27 @@ def _hub_refused(state: State) -> tuple[State, Note | None]:
         standing = Standing.REFUSED if state.dps_accepted else Standing.HUB_REFUSED
         state = replace(state, current_is=standing)
         return _do(state, _next_on_ladder(state)), None
+    if state.other_is is Standing.DPS_REFUSED:
+        return _other_refused(state, Standing.REFUSED)
     if not state.dps_accepted:  # asked only because DPS does not answer
         return _wait(replace(state, current_is=Standing.OPEN), Register(Role.OTHER)), None
     if not state.online and state.current_is is Standing.OPEN:
         # DPS wrote the candidate to the hub, so CURRENT has to be written there again before it connects.
         state = replace(state, current_is=Standing.HUB_REFUSED)
-    return _other_refused(state)
+    return _other_refused(state, Standing.REFUSED)
 
 
 def _session_lost(state: State) -> State:
     state = replace(state, online=False)
-    if state.doing is None or (state.other_is is Standing.REFUSED and state.doing == Register(Role.OTHER)):
+    if state.doing is None or not state.swap_under_way:
         return _wait(state, Connect(Role.CURRENT))
     return _wait(state, state.doing)  # a swap is under way and goes on, soon
+
+
+def _next_round(state: State) -> State:
+    """From the top of the ladder again, later."""
+    state = replace(state, current_is=Standing.OPEN, other_is=Standing.OPEN)
+    return _wait(state, _next_on_ladder(state))
 
 
 def _next_on_ladder(state: State) -> Attempt:
@@ -223,6 +233,8 @@ def _next_on_ladder(state: State) -> Attempt:
         return Register(Role.CURRENT)
     if state.other is not Other.NONE and state.other_is is Standing.OPEN:
         return Register(Role.OTHER)
+    if state.other_is is Standing.DPS_REFUSED and state.assigned:
+        return Connect(Role.OTHER)
     return Look()
 
 

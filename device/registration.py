@@ -6,9 +6,11 @@ import re
 import ssl
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from azure.iot.device import X509, ProvisioningDeviceClient, RegistrationResult, exceptions
+from azure.iot.device.common.pipeline.pipeline_exceptions import PipelineNotRunning
 
 from device.errors import Refused, Unreachable
 from device.store import Assignment
@@ -64,7 +66,9 @@ class DpsRegistration:
             raise sort_out(error) from None
         finally:
             # The client has no public way to end its connection after a registration that failed.
-            client._pipeline.shutdown(callback=lambda **_: None)
+            # After one that succeeded it has ended by itself, and says so.
+            with suppress(PipelineNotRunning):
+                client._pipeline.shutdown(callback=lambda **_: None)
         return Assignment(hub=state.assigned_hub, device_id=state.device_id)
 
 

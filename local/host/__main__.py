@@ -57,7 +57,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     options = read_host_json(app)
-    worker = Worker()
+    worker = Worker(clock.look)
     await worker.start(app)
     functions = worker.functions.values()
     listeners = [QueueListener(worker, f, options.queues, lease_s) for f in functions if f.kind == "queueTrigger"]
@@ -70,8 +70,8 @@ async def _run(
     following = asyncio.create_task(clock.follow())
     log.info("running %d functions on http://%s:%d", len(worker.functions), address, port)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
-    failed = [loop for loop in loops if loop.done() and not loop.cancelled() and loop.exception()]
+    await asyncio.wait({stopping, following, *loops}, return_when=asyncio.FIRST_COMPLETED)
+    failed = [loop for loop in (following, *loops) if loop.done() and not loop.cancelled() and loop.exception()]
     await _end(loops, listeners, served, runner, worker)
     following.cancel()
     if failed:

@@ -16,7 +16,7 @@ class MovedClock:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._offset = timedelta(0)
-        self._coordinates: time_machine.Coordinates | None = None
+        self._traveller: time_machine.Traveller | None = None
 
     def look(self) -> None:
         """Move the process's clock if the file says so. A file that is not there yet means no offset."""
@@ -29,11 +29,10 @@ class MovedClock:
         if offset == self._offset:
             return
         self._offset = offset
-        destination = escape_hatch.datetime.datetime.now(UTC) + offset
-        if self._coordinates is None:
-            self._coordinates = time_machine.travel(destination, tick=True).start()
+        if self._traveller is None:
+            self._traveller = time_machine.travel(datetime.now(UTC) + offset, tick=True).start()
         else:
-            self._coordinates.move_to(destination, tick=True)
+            self._traveller.move_to(escape_hatch.datetime.datetime.now(UTC) + offset, tick=True)
 
     async def follow(self) -> None:
         """Look again and again."""

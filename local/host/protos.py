@@ -168,6 +168,10 @@ class ParameterBinding:
     name: str = ""
     data: TypedData | None = None
 
+    def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - protobuf's name
+        """The kind that is set: shared memory is not offered here."""
+        return "data" if self.data is not None else None
+
 
 @dataclass
 class _Value:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -61,7 +62,8 @@ running: dict[str, str] = {}
 class Worker:
     """Indexes one app (the library allows one a process) and invokes its functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_at_clock: Callable[[], None] = lambda: None) -> None:
+        self._look_at_clock = look_at_clock
         self.functions: dict[str, Function] = {}
 
     async def start(self, app: Path) -> None:
@@ -97,6 +99,7 @@ class Worker:
             retry_context=SimpleNamespace(retry_count=attempt, max_retry_count=maximum, exception=None),
         )
         running[invocation_id] = function.name
+        self._look_at_clock()  # what causes an invocation may have followed a move of the clock at once
         try:
             request = SimpleNamespace(request=SimpleNamespace(invocation_request=invocation))
             answer = await runtime.invocation_request(request)

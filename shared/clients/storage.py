@@ -94,7 +94,8 @@ class StoredTable:
             values["first"] = prefix
             values["beyond"] = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         if due is not None:
-            parts.append("((open eq true and due_at le @due) or unpublished eq true)")
+            # The SDK replaces a parameter only where blanks stand on both sides of it.
+            parts.append("( ( open eq true and due_at le @due ) or unpublished eq true )")
             values["due"] = due
         try:
             with answers_of("table", "a query"):

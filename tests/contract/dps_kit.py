@@ -43,7 +43,11 @@ class Credential:
 
     def issue(self, common_name: str, **kind: Any) -> "Credential":
         """A certificate signed by this one; `above` is this one and what is above it, but no root."""
-        above = self.above if self.certificate.subject == self.certificate.issuer else (self.certificate, *self.above)
+        above = (
+            self.above
+            if self.certificate.subject == self.certificate.issuer
+            else (self.certificate, *self.above)
+        )
         return _made(common_name, self, above, **kind)
 
     def showing(self, *above: "Credential") -> "Credential":
@@ -86,8 +90,10 @@ def _made(
     return Credential(key, certificate, above)
 
 
-def x509_enrollment(registration_id: str, primary: Any, secondary: Any = None, **members: Any) -> dict[str, Any]:
-    """The body of an individual enrollment. A slot is a Credential, an `info`, or None (sent as null)."""
+def x509_enrollment(
+    registration_id: str, primary: Any, secondary: Any = None, **members: Any
+) -> dict[str, Any]:
+    """The body of an individual enrollment. A slot is a Credential, Raw, an `info`, or None (sent as null)."""
     slots = {"primary": _slot(primary), "secondary": _slot(secondary)}
     attestation = {"type": "x509", "x509": {"clientCertificates": slots}}
     return {"registrationId": registration_id, "attestation": attestation, **members}
@@ -97,11 +103,22 @@ def x509_group(group_id: str, primary: Any, secondary: Any = None, **members: An
     """The body of a group: slots that are text are CA names, others as in `x509_enrollment`."""
     member = "caReferences" if isinstance(primary or secondary, str) else "signingCertificates"
     slots = {"primary": _slot(primary), "secondary": _slot(secondary)}
-    return {"enrollmentGroupId": group_id, "attestation": {"type": "x509", "x509": {member: slots}}, **members}
+    return {
+        "enrollmentGroupId": group_id,
+        "attestation": {"type": "x509", "x509": {member: slots}},
+        **members,
+    }
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Something to send as `certificate` just as it is."""
+
+    pem: Any
 
 
 def _slot(content: Any) -> Any:
-    if isinstance(content, Credential):
+    if isinstance(content, Credential | Raw):
         return {"certificate": content.pem}
     return {"info": content} if isinstance(content, dict) else content
 
@@ -124,7 +141,9 @@ def service(azure: StandIn) -> DeviceProvisioningClient:
     return DeviceProvisioningClient.from_connection_string(azure.endpoints["dps"]["connection_string"])
 
 
-def token(azure: StandIn, principal: str = "operator", resource: str = "https://azure-devices-provisioning.net") -> str:
+def token(
+    azure: StandIn, principal: str = "operator", resource: str = "https://azure-devices-provisioning.net"
+) -> str:
     """An access token of the local identity endpoint."""
     environment = azure.endpoints["environment"]
     answer = requests.get(

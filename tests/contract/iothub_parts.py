@@ -63,9 +63,7 @@ class Rest:
 def certificate(common_name: str = "device", *, starts_in_h: float = -1, ends_in_h: float = 24) -> Made:
     """A self-signed certificate with validity relative to now, in hours."""
     now = datetime.now(UTC)
-    return a_certificate(
-        common_name, starts=now + timedelta(hours=starts_in_h), ends=now + timedelta(hours=ends_in_h)
-    )
+    return a_certificate(common_name, starts=now + timedelta(hours=starts_in_h), ends=now + timedelta(hours=ends_in_h))
 
 
 def device_client(azure: StandIn, device_id: str, made: Made, folder: Path, **options: Any) -> IoTHubDeviceClient:

@@ -42,8 +42,11 @@ def header_differences(
     """The same for headers: which of `names` are there. Values are compared for Content-Type and x-ms-item-type."""
     theirs = {name.lower(): value for name, value in recorded.items()}
     mine = {name.lower(): value for name, value in answered.items()}
-    lines = [f"{name}: {mine.get(name)!r}, recorded {theirs.get(name)!r}" for name in map(str.lower, names)
-             if (name in mine) != (name in theirs)]
+    lines = [
+        f"{name}: {mine.get(name)!r}, recorded {theirs.get(name)!r}"
+        for name in map(str.lower, names)
+        if (name in mine) != (name in theirs)
+    ]
     for name in ("content-type", "x-ms-item-type"):
         if name in mine and name in theirs and mine[name] != theirs[name]:
             lines.append(f"{name}: {mine[name]!r}, recorded {theirs[name]!r}")

@@ -33,9 +33,7 @@ class Issued(NamedTuple):
 
     @property
     def pfx(self) -> bytes:
-        return pkcs12.serialize_key_and_certificates(
-            None, self.key, self.certificate, self.chain, NoEncryption()
-        )
+        return pkcs12.serialize_key_and_certificates(None, self.key, self.certificate, self.chain, NoEncryption())
 
     @property
     def credential(self) -> Credential:

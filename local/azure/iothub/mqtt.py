@@ -36,8 +36,9 @@ class HubMqtt:
         if self._world.knobs.hub_refusal != "tls":
             return False
         reason = reason_of_time(leaf, self._world.clock.now())
-        if reason is None and not any(pins(device.identity, leaf) for device in self._hub.store.devices.values()):
-            reason = "the certificate's thumbprint is in no slot of any device"
+        identities = (device.identity for device in self._hub.store.devices.values())
+        if reason is None and not any(one["status"] == "enabled" and pins(one, leaf) for one in identities):
+            reason = "the certificate's thumbprint is in no slot of any enabled device"
         if reason is not None:
             self._hub.sessions.refuse(None, leaf, reason)
         return reason is not None

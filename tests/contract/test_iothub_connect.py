@@ -1,0 +1,266 @@
+"""Devices at the hub's door: who is let in, and what ends a connection."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.iot.device import IoTHubDeviceClient
+from azure.iot.device.exceptions import ConnectionFailedError, CredentialError
+
+from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
+from tests.certificates import Made
+from tests.contract.iothub_parts import Rest, certificate, device_client, journal, until
+from tests.standin import StandIn
+
+Device = Callable[..., IoTHubDeviceClient]
+
+
+@pytest.fixture
+def rest(azure: StandIn) -> Rest:
+    azure.control.patch("/knobs", {"identity_drop_delay_s": 0.05})
+    return Rest(azure)
+
+
+@pytest.fixture
+def device(azure: StandIn, tmp_path: Path) -> Iterator[Device]:
+    """Makes clients that are shut down at the end."""
+    clients: list[IoTHubDeviceClient] = []
+
+    def make(made: Made, device_id: str = "device", **options: Any) -> IoTHubDeviceClient:
+        clients.append(device_client(azure, device_id, made, tmp_path, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.shutdown()
+
+
+def change(rest: Rest, **changes: Any) -> None:
+    body = rest.call("GET", "/devices/device").json() | changes
+    assert rest.call("PUT", "/devices/device", body, If_Match=body["etag"]).status_code == 200
+
+
+def pinned(*thumbprints: str | None) -> dict[str, Any]:
+    slots = dict(zip(("primaryThumbprint", "secondaryThumbprint"), thumbprints, strict=False))
+    return {"type": "selfSigned", "x509Thumbprint": slots}
+
+
+def state(rest: Rest) -> str:
+    return str(rest.call("GET", "/devices/device").json()["connectionState"])
+
+
+def dropped(client: IoTHubDeviceClient, azure: StandIn) -> str:
+    """Waits until the connection is gone on both sides; the reason that the hub noted."""
+    until(lambda: not client.connected, "the disconnection")
+    entries: list[dict[str, Any]] = until(lambda: journal(azure, "disconnect"))
+    return str(entries[-1]["reason"])
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("thumbprint", [sha1_thumbprint, sha256_thumbprint])
+def test_a_certificate_in_either_slot_and_by_either_hash_is_let_in(
+    azure: StandIn, rest: Rest, device: Device, slot: int, thumbprint: Callable[[bytes], str]
+) -> None:
+    """docs: "Authenticate identities with X.509 certificates"; chain and name are not looked at (iotedge#621)."""
+    made = certificate("another-name")
+    rest.create("device", certificate())
+    change(rest, authentication=pinned(*["F" * 64] * slot, thumbprint(made.der).lower(), *["E" * 64] * (1 - slot)))
+    client = device(made)
+    client.connect()
+    assert client.connected
+    assert state(rest) == "Connected"
+    assert rest.call("GET", "/statistics/service").json() == {"connectedDeviceCount": 1}
+    (entry,) = journal(azure, "connect")
+    assert (entry["device_id"], entry["accepted"], entry["sha256"]) == ("device", True, sha256_thumbprint(made.der))
+
+
+def refused_device(case: str, rest: Rest) -> Made:
+    made = certificate()
+    match case:
+        case "unknown device":
+            pass
+        case "disabled":
+            rest.create("device", made, status="disabled")
+        case "thumbprint in neither slot":
+            rest.create("device", certificate(), certificate())
+        case "expired":
+            made = certificate(starts_in_h=-2, ends_in_h=-1)
+            rest.create("device", made)
+        case "not valid yet":
+            made = certificate(starts_in_h=1, ends_in_h=2)
+            rest.create("device", made)
+        case "identity of type certificateAuthority":
+            rest.call("PUT", "/devices/device", {"authentication": {"type": "certificateAuthority"}})
+        case "identity of type sas":
+            rest.call("PUT", "/devices/device", {"authentication": {"type": "sas"}})
+    return made
+
+
+CASES = {
+    "unknown device": "the device is not registered",
+    "disabled": "the device is disabled",
+    "thumbprint in neither slot": "the certificate's thumbprint is in neither slot",
+    "expired": "the certificate has expired",
+    "not valid yet": "the certificate is not valid yet",
+    "identity of type certificateAuthority": "the identity is of type certificateAuthority, not selfSigned",
+    "identity of type sas": "the identity is of type sas, not selfSigned",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_refused_device_gets_connack_5(azure: StandIn, rest: Rest, device: Device, case: str) -> None:
+    """docs: "Authenticate identities with X.509 certificates"; azure-iot-device: CONNACK 5 is a CredentialError."""
+    made = refused_device(case, rest)
+    with pytest.raises(CredentialError):
+        device(made).connect()
+    (entry,) = journal(azure, "connect")
+    assert (entry["accepted"], entry["reason"], entry["device_id"]) == (False, CASES[case], "device")
+    assert entry["sha256"] == sha256_thumbprint(made.der)
+    assert journal(azure, "disconnect") == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_refused_device_gets_a_tls_alert_with_the_knob(azure: StandIn, rest: Rest, device: Device, case: str) -> None:
+    """Knob hub_refusal "tls": azure-iot-sdk-python#968 saw an alert, which the client takes for a network failure."""
+    made = refused_device(case, rest)
+    azure.control.patch("/knobs", {"hub_refusal": "tls"})
+    with pytest.raises(ConnectionFailedError):
+        device(made).connect()
+    assert [entry["accepted"] for entry in journal(azure, "connect")] == [False]
+
+
+def test_a_live_connection_outlives_its_certificate(azure: StandIn, rest: Rest, device: Device) -> None:
+    """azure-iot-sdk-python#968: it ran 27 hours past expiry and was refused at the next reconnect."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    azure.control.put("/clock", {"advance_s": 27 * 3600})
+    client.send_message("still here")
+    assert client.connected
+    client.disconnect()
+    with pytest.raises(CredentialError):
+        client.connect()
+
+
+def test_disabling_the_identity_cuts_the_connection(azure: StandIn, rest: Rest, device: Device) -> None:
+    """azure-iot-sdk-c#2300, azure-iot-sdk-csharp#42."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    change(rest, status="disabled")
+    assert dropped(client, azure) == "the device identity was disabled"
+    assert state(rest) == "Disconnected"
+    with pytest.raises(CredentialError):
+        client.connect()
+
+
+def test_deleting_the_identity_cuts_the_connection(azure: StandIn, rest: Rest, device: Device) -> None:
+    """azure-iot-sdk-csharp#42; also when the device ID is created again before the hub gets round to it."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    rest.call("DELETE", "/devices/device", If_Match="*")
+    rest.create("device", made)
+    assert dropped(client, azure) == "the device identity was deleted"
+
+
+def test_the_cut_comes_after_a_while(azure: StandIn, rest: Rest, device: Device) -> None:
+    """Knob identity_drop_delay_s: seconds to a minute on the real hub; a change taken back in time cuts nothing."""
+    azure.control.patch("/knobs", {"identity_drop_delay_s": 0.3})
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    change(rest, status="disabled")
+    assert client.connected
+    change(rest, status="enabled")
+    threading.Event().wait(0.5)
+    assert client.connected
+
+
+def test_new_thumbprints_leave_the_live_connection_alone(rest: Rest, device: Device) -> None:
+    """Knob drop_session_on_thumbprint_change off: X.509 is judged when TLS is set up. Nothing says otherwise."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    change(rest, authentication=pinned("F" * 64, "F" * 64))
+    threading.Event().wait(0.2)
+    assert client.connected
+    client.disconnect()
+    with pytest.raises(CredentialError):
+        client.connect()
+
+
+def test_new_thumbprints_cut_the_live_connection_with_the_knob(azure: StandIn, rest: Rest, device: Device) -> None:
+    """Knob drop_session_on_thumbprint_change on; a certificate that moves to the other slot still holds."""
+    azure.control.patch("/knobs", {"drop_session_on_thumbprint_change": True})
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    change(rest, authentication=pinned("F" * 64, sha256_thumbprint(made.der)))
+    threading.Event().wait(0.2)
+    assert client.connected
+    change(rest, authentication=pinned("F" * 64, "E" * 64))
+    assert dropped(client, azure) == "the certificate's thumbprint is in neither slot any more"
+
+
+def test_a_second_connection_closes_the_first(azure: StandIn, rest: Rest, device: Device) -> None:
+    """docs: troubleshooting, 400027 ConnectionForcefullyClosedOnNewConnection; here with the other slot's leaf."""
+    old, new = certificate(), certificate()
+    rest.create("device", old, new)
+    first, second = device(old), device(new)
+    first.connect()
+    second.connect()
+    assert dropped(first, azure) == "400027 ConnectionForcefullyClosedOnNewConnection"
+    assert second.connected
+    assert state(rest) == "Connected"
+    sessions = [entry["session"] for entry in journal(azure, "connect")]
+    assert [entry["session"] for entry in journal(azure, "disconnect")] == sessions[:1]
+
+
+def test_a_client_that_reconnects_by_itself_comes_back_subscribed(azure: StandIn, rest: Rest, device: Device) -> None:
+    """azure-iot-device connects with clean session 0 and does not subscribe again; docs: the hub keeps subscriptions."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made, connection_retry=True, connection_retry_interval=1)
+    client.connect()
+    client.on_method_request_received = lambda _call: None
+    change(rest, status="disabled")
+    dropped(client, azure)
+    change(rest, status="enabled")
+    client.connect()
+    session = azure.world.hub.sessions.of("device")
+    assert "$iothub/methods/POST/#" in session.mqtt.subscriptions
+
+
+def test_telemetry_is_counted_and_shows_activity(azure: StandIn, rest: Rest, device: Device) -> None:
+    """REST: Device, lastActivityTime."""
+    made = certificate()
+    rest.create("device", made)
+    client = device(made)
+    client.connect()
+    before = rest.call("GET", "/devices/device").json()["lastActivityTime"]
+    client.send_message("one")
+    client.send_message("two")
+    until(lambda: azure.world.hub.telemetry["device"] == 2, "the counting")
+    assert rest.call("GET", "/devices/device").json()["lastActivityTime"] > before
+
+
+def test_too_many_new_connections_are_put_off(azure: StandIn, rest: Rest, device: Device) -> None:
+    """docs: quotas and throttling, new device connections. A client tries again later: no CredentialError."""
+    made = certificate()
+    rest.create("device", made)
+    azure.control.patch("/throttles", {"limits": {"iothub/connections": {"amount": 1, "per_s": 3600}}})
+    client = device(made)
+    client.connect()
+    client.disconnect()
+    with pytest.raises(ConnectionFailedError):
+        client.connect()
+    assert journal(azure, "connect")[-1]["reason"] == "too many new connections"
