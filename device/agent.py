@@ -229,6 +229,7 @@ class DeviceAgent:
             log.error("%s: cannot write to the store: %s", self._config.registration_id, error.strerror)  # noqa: TRY400
         if role is Role.OTHER:
             self._lookout.moved_to(stored.credential.sha256)
+            self._view = self._look_at_store()
             self._tell("swapped", self._about(stored, outgoing=outgoing))
 
     def _failed(self, error: Refused | Unreachable, stored: Stored, service: str) -> Event:

@@ -9,7 +9,8 @@ While the fate of a candidate is open no connection is made with CURRENT: DPS ma
 thumbprint to the hub already, and the hub would refuse.
 
 When the hub refuses CURRENT, the ladder: ``Register(CURRENT)``, ``Register(OTHER)``, ``Connect(OTHER)`` in case only
-DPS has changed its mind, ``Look`` at the source, wait, from the top again. A lost network changes nothing but the time of the next try.
+DPS has changed its mind, ``Look`` at the source, wait, from the top again. A lost network changes nothing but the
+time of the next try.
 
 A candidate found at the start (power cut during a swap) is registered first, before anything is connected. If the
 cut came before DPS saw it, this is the swap's first step; if it came after, the hub accepts only the candidate and

@@ -48,9 +48,13 @@ def carry_out(step: Step, message: bytes, services: Services, effect: Effect) ->
     except (BadInput, NotFound) as error:
         refuse_input("queue " + step.queue, message, str(error), services)
         return
-    now = services.now()
-    if rollover.next_step is not step or not rollover.is_due(now):
+    if not rollover.is_due(services.now()):
         log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
+        return
+    if rollover.next_step is not step:
+        # Late or repeated. If the next step is due, its own nudge may be the one that was lost: pass this one on.
+        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
+        nudge_next(rollover, services)
         return
     try:
         _carry_out(step, rollover, services, effect)

@@ -13,6 +13,17 @@ from local.children import tied
 from tests.standin import StandIn
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--proof` runs the long proofs whole; without it a seeded sample of each runs."""
+    parser.addoption("--proof", action="store_true", help="run the long proofs whole, not a seeded sample")
+
+
+@pytest.fixture(scope="session")
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether a long proof runs whole."""
+    return bool(request.config.getoption("--proof"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """pytest sets its own warning filters over those of the code: repeat the one of local/azure/http.py."""
     config.addinivalue_line("filterwarnings", "ignore::aiohttp.web.NotAppKeyWarning")

@@ -1,12 +1,14 @@
 """Makes this process live at the stand-in's time: the app asks the system's clock and knows nothing of it."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import time_machine
 from time_machine import escape_hatch
 
+log = logging.getLogger("host")
 LOOK_S = 0.05
 
 
@@ -15,24 +17,31 @@ class MovedClock:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._text = ""
         self._offset = timedelta(0)
         self._traveller: time_machine.Traveller | None = None
 
     def look(self) -> None:
         """Move the process's clock if the file says so. A file that is not there yet means no offset."""
-        if self._path is None:
-            return
         try:
-            offset = timedelta(seconds=float(self._path.read_text() or 0))
+            text = self._path.read_text().strip() if self._path else ""
         except (OSError, ValueError):
-            return  # being replaced at this moment
-        if offset == self._offset:
             return
+        if text in ("", self._text):  # empty: being written at this moment, which must not move the clock
+            return
+        self._text = text
+        try:
+            self._move(timedelta(seconds=float(text)))
+        except (ValueError, OverflowError):
+            log.warning("the clock file does not hold a usable number of seconds; the clock stays as it is")
+
+    def _move(self, offset: timedelta) -> None:
+        if self._traveller is not None:
+            self._traveller.shift(offset - self._offset)  # in one step: other threads read the clock meanwhile
+        elif offset:
+            destination = escape_hatch.datetime.datetime.now(UTC) + offset
+            self._traveller = time_machine.travel(destination, tick=True).start()
         self._offset = offset
-        if self._traveller is None:
-            self._traveller = time_machine.travel(datetime.now(UTC) + offset, tick=True).start()
-        else:
-            self._traveller.move_to(escape_hatch.datetime.datetime.now(UTC) + offset, tick=True)
 
     async def follow(self) -> None:
         """Look again and again."""

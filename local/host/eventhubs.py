@@ -4,7 +4,6 @@ As on Azure, only the ``@retry`` policy tries a failing batch again; when it has
 checkpoint moves on and the batch is lost (azure-docs functions-bindings-error-pages).
 """
 
-import asyncio
 import json
 import logging
 from datetime import datetime
@@ -18,50 +17,31 @@ from local.host.worker import Function, Worker
 log = logging.getLogger("host")
 
 
-def bound_to(worker: Worker, event_hub: str) -> list[Function]:
-    """The functions that read this event hub."""
-    hubs = (f for f in worker.functions.values() if f.kind == "eventHubTrigger")
-    return [f for f in hubs if resolve(f.trigger["eventHubName"]).lower() == event_hub.lower()]
+def hub_of(function: Function) -> str:
+    """The event hub that a function reads, in lower case. ``BadSetting`` when its name does not resolve."""
+    return resolve(function.trigger["eventHubName"]).lower()
 
 
 async def deliver(worker: Worker, function: Function, bodies: list[Any]) -> bool:
-    """Hand a batch to a function, with its retry policy; whether it was taken in the end."""
-    attempt = 0
-    while True:
-        if await _once(worker, function, bodies, attempt):
-            return True
-        if function.retry is None or 0 <= function.retry.count <= attempt:
-            log.error("a batch of %d events is lost: %s failed for good", len(bodies), function.name)
-            return False
-        attempt += 1
-        await asyncio.sleep(function.retry.delay.total_seconds())
-
-
-async def _once(worker: Worker, function: Function, bodies: list[Any], attempt: int) -> bool:
+    """Hand a batch to a function, or its events one by one if it takes only one; whether all was taken in the end."""
     texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
-    many = str(function.trigger.get("cardinality", "many")).lower() == "many"
     moment = now()
-    if many:
-        system = [_system_properties(number, moment) for number in range(len(texts))]
+    properties = [_system_properties(number, moment) for number in range(len(texts))]
+    if str(function.trigger.get("cardinality", "many")).lower() == "many":
         metadata = {
-            "SystemPropertiesArray": TypedData(json=json.dumps(system)),
+            "SystemPropertiesArray": TypedData(json=json.dumps(properties)),
             "PropertiesArray": TypedData(json=json.dumps([{}] * len(texts))),
             "PartitionContext": TypedData(json=json.dumps({"PartitionId": "0"})),
         }
-        data = TypedData(collection_string=CollectionString(texts))
-        return (await worker.invoke(function, data, metadata, attempt)).ok
-    results = []
-    for number, text in enumerate(texts):
-        properties = _system_properties(number, moment)
-        metadata = {
-            "EnqueuedTimeUtc": TypedData(json=json.dumps(properties["EnqueuedTimeUtc"])),
-            "SequenceNumber": TypedData(json=json.dumps(number)),
-            "Offset": TypedData(string=str(number)),
-            "PartitionKey": TypedData(string=""),
-            "SystemProperties": TypedData(json=json.dumps(properties)),
-        }
-        results.append((await worker.invoke(function, TypedData(string=text), metadata, attempt)).ok)
-    return all(results)
+        outcomes = [await worker.insist(function, TypedData(collection_string=CollectionString(texts)), metadata)]
+    else:
+        pairs = zip(texts, properties, strict=True)
+        outcomes = [await worker.insist(function, TypedData(string=t), _metadata_of_one(p)) for t, p in pairs]
+    lost = sum(not outcome.ok for outcome in outcomes)
+    if lost:
+        what = f"a batch of {len(texts)} events" if len(outcomes) == 1 else f"{lost} of {len(texts)} events"
+        log.error("lost: %s, for %s failed for good", what, function.name)
+    return not lost
 
 
 def _system_properties(number: int, moment: datetime) -> dict[str, Any]:
@@ -70,4 +50,14 @@ def _system_properties(number: int, moment: datetime) -> dict[str, Any]:
         "Offset": str(number),
         "EnqueuedTimeUtc": moment.isoformat(),
         "PartitionKey": None,
+    }
+
+
+def _metadata_of_one(properties: dict[str, Any]) -> dict[str, TypedData]:
+    return {
+        "EnqueuedTimeUtc": TypedData(json=json.dumps(properties["EnqueuedTimeUtc"])),
+        "SequenceNumber": TypedData(json=json.dumps(properties["SequenceNumber"])),
+        "Offset": TypedData(string=properties["Offset"]),
+        "PartitionKey": TypedData(string=""),
+        "SystemProperties": TypedData(json=json.dumps(properties)),
     }

@@ -65,6 +65,11 @@ class RpcException:
     stack_trace: str = ""
 
 
+def failure(message: str) -> StatusResult:
+    """A request that went wrong, when the library could not say so itself."""
+    return StatusResult(StatusResult.Failure, RpcException(message))
+
+
 @dataclass
 class BindingInfo:
     """One binding of a function."""

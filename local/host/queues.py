@@ -7,35 +7,24 @@ there at once, with no call (azure-docs functions-bindings-storage-queue; azure-
 
 import asyncio
 import base64
-import binascii
 import contextlib
-import json
 import logging
-from datetime import datetime
-from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
-from azure.storage.queue.aio import QueueClient, QueueServiceClient
+from azure.storage.queue.aio import QueueClient
 
 from local.host.protos import TypedData
-from local.host.settings import QueueOptions, connection_of, resolve
+from local.host.queue_messages import account_of, metadata_of
+from local.host.settings import QueueOptions, resolve
+from local.host.waiting import any_ends, rest
 from local.host.worker import Function, Worker
 
 log = logging.getLogger("host")
 FIRST_POLL_S = 0.1
+SLOWER = 1.5  # each poll that finds nothing makes the next pause longer, up to maxPollingInterval
+AGAIN_S = 1.0
 NEVER = -1
-
-
-def service_of(connection: str) -> QueueServiceClient:
-    """A client for the account behind a binding's connection setting."""
-    found = connection_of(connection)
-    if "connection_string" in found:
-        return QueueServiceClient.from_connection_string(found["connection_string"])
-    # Imported here: only an app with identity-based connections needs it.
-    from azure.identity.aio import DefaultAzureCredential
-
-    return QueueServiceClient(found["queue_url"], credential=DefaultAzureCredential())
 
 
 class QueueListener:
@@ -47,66 +36,96 @@ class QueueListener:
         self._options = options
         self._lease_s = max(1, int(lease_s))
         self._name = resolve(function.trigger["queueName"])
-        self._service = service_of(function.trigger.get("connection") or "AzureWebJobsStorage")
-        self._queue = self._service.get_queue_client(self._name)
-        self._poison = self._service.get_queue_client(f"{self._name}-poison")
+        self._account = account_of(function.trigger.get("connection") or "AzureWebJobsStorage")
+        self._queue = self._account.get_queue_client(self._name)
+        self._poison = self._account.get_queue_client(f"{self._name}-poison")
         self._running: set[asyncio.Task[None]] = set()
+        self._silent = False  # whether the storage does not answer, which is said once
 
-    async def run(self) -> None:
-        """Poll until cancelled; a storage that does not answer is tried again."""
-        await _make(self._queue)
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until it is time to stop, then wait for what runs. A storage that does not answer is tried again."""
         pause = FIRST_POLL_S
-        while True:
-            room = self._options.new_batch_threshold - len(self._running)
-            found = await self._fetch() if room >= 0 else []
+        await self._make(self._queue, stop)
+        while not stop.is_set():
+            if len(self._running) > self._options.new_batch_threshold:
+                await any_ends(self._running, stop)
+                continue
+            found = await self._fetch(stop)
             for message in found:
-                task = asyncio.create_task(self._handle(message))
+                task = asyncio.create_task(self._give_back(message) if stop.is_set() else self._handle(message))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
             if found:
                 pause = FIRST_POLL_S
-            elif room >= 0:
-                pause = min(pause * 1.5, self._options.max_polling_interval.total_seconds())
-            await asyncio.sleep(0 if found else pause)
-
-    async def drain(self) -> None:
-        """Wait for the invocations that run."""
+                continue
+            await rest(stop, pause)
+            pause = min(pause * SLOWER, self._options.max_polling_interval.total_seconds())
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._service.close()
+        await self._account.close()
 
-    async def _fetch(self) -> list[QueueMessage]:
+    async def _fetch(self, stop: asyncio.Event) -> list[QueueMessage]:
+        """One batch; a further page could fail and take this one with it."""
+        found: list[QueueMessage] = []
         try:
-            pages = self._queue.receive_messages(
-                max_messages=self._options.batch_size,
-                messages_per_page=self._options.batch_size,
-                visibility_timeout=self._lease_s,
-            ).by_page()
-            async for page in pages:
-                return [message async for message in page]
+            batch = self._queue.receive_messages(
+                messages_per_page=self._options.batch_size, visibility_timeout=self._lease_s
+            )
+            async for page in batch.by_page():
+                found = [message async for message in page]
+                break
+        except ResourceNotFoundError:
+            log.warning("queue %s is gone; it is made again", self._name)
+            await self._make(self._queue, stop)
         except AzureError as error:
-            log.warning("queue %s cannot be read: %s", self._name, type(error).__name__)
-        return []
+            self._says(answers=False, why=error)
+        else:
+            self._says(answers=True)
+        return found
+
+    def _says(self, *, answers: bool, why: AzureError | None = None) -> None:
+        if self._silent == answers:
+            self._silent = not answers
+            if answers:
+                log.info("queue %s can be reached again", self._name)
+            else:
+                log.warning("queue %s cannot be reached, which is tried again: %s", self._name, type(why).__name__)
+
+    async def _make(self, queue: QueueClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await queue.create_queue()
+            except ResourceExistsError:
+                return
+            except AzureError as error:
+                self._says(answers=False, why=error)
+                await rest(stop, AGAIN_S)
+            else:
+                return
+
+    async def _give_back(self, message: QueueMessage) -> None:
+        """It came when it was time to stop: let the next host have it at once, not only when the lease ends."""
+        try:
+            await self._queue.update_message(message, visibility_timeout=0)
+        except AzureError as error:
+            log.warning("a message of %s could not be given back: %s", self._name, type(error).__name__)
 
     async def _handle(self, message: QueueMessage) -> None:
+        text = self._decode(message)
+        count = message.dequeue_count or 1
         try:
-            text = _decode(message.content) if self._options.base64 else message.content
-        except ValueError:
-            log.error("a message of %s is not valid base64 text; it goes to %s-poison", self._name, self._name)
-            await self._to_poison(message)
-            return
-        renewal = asyncio.create_task(self._renew(message))
-        outcome = await self._worker.invoke(self._function, TypedData(string=text), _metadata(message, text))
-        renewal.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await renewal
-        try:
-            if outcome.ok:
+            if text is None:
+                log.error("a message of %s is not valid base64 text; it goes to %s-poison", self._name, self._name)
+                await self._to_poison(message)
+            elif count > self._options.max_dequeue_count:  # no function ever ended well or badly: the host died
+                log.error("a message of %s was taken %d times; it goes to %s-poison", self._name, count, self._name)
+                await self._to_poison(message)
+            elif await self._run_leased(message, text):
                 await self._queue.delete_message(message)
-            elif (message.dequeue_count or 1) >= self._options.max_dequeue_count:
-                log.error("a message of %s failed %s times; it goes to poison", self._name, message.dequeue_count)
+            elif count >= self._options.max_dequeue_count:
+                log.error("a message of %s failed %d times; it goes to %s-poison", self._name, count, self._name)
                 await self._to_poison(message)
             else:
                 delay = int(self._options.visibility_timeout.total_seconds())
@@ -114,52 +133,35 @@ class QueueListener:
         except AzureError as error:
             log.warning("a message of %s could not be settled: %s", self._name, type(error).__name__)
 
-    async def _renew(self, message: QueueMessage) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 2)
-            with contextlib.suppress(AzureError):
+    def _decode(self, message: QueueMessage) -> str | None:
+        content: str = message.content or ""
+        if not self._options.base64:
+            return content
+        try:
+            return base64.b64decode(content, validate=True).decode("utf-8")
+        except ValueError:
+            return None
+
+    async def _run_leased(self, message: QueueMessage, text: str) -> bool:
+        """Run the function while the lease is renewed; whether it went well."""
+        ended = asyncio.Event()
+        renewal = asyncio.create_task(self._renew(message, ended))
+        outcome = await self._worker.invoke(self._function, TypedData(string=text), metadata_of(message, text))
+        ended.set()
+        # Never cancelled: a renewal under way changes the pop receipt, without which the message cannot be settled.
+        await renewal
+        return outcome.ok
+
+    async def _renew(self, message: QueueMessage, ended: asyncio.Event) -> None:
+        while not await rest(ended, self._lease_s / 2):
+            try:
                 renewed = await self._queue.update_message(message, visibility_timeout=self._lease_s)
                 message.pop_receipt = renewed.pop_receipt
+            except AzureError as error:
+                log.warning("the lease of a message of %s was not renewed: %s", self._name, type(error).__name__)
 
     async def _to_poison(self, message: QueueMessage) -> None:
-        await _make(self._poison)
+        with contextlib.suppress(ResourceExistsError):
+            await self._poison.create_queue()
         await self._poison.send_message(message.content, time_to_live=NEVER)
         await self._queue.delete_message(message)
-
-
-async def _make(queue: QueueClient) -> None:
-    while True:
-        try:
-            await queue.create_queue()
-        except ResourceExistsError:
-            return
-        except AzureError as error:
-            log.warning("queue %s cannot be made yet: %s", queue.queue_name, type(error).__name__)
-            await asyncio.sleep(1)
-        else:
-            return
-
-
-def _decode(content: str) -> str:
-    try:
-        return base64.b64decode(content, validate=True).decode("utf-8")
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(type(error).__name__) from None
-
-
-def _metadata(message: QueueMessage, text: str) -> dict[str, TypedData]:
-    """What the host adds to a queue message (GrpcMessageConversionExtensions.ToRpc)."""
-
-    def quoted(value: datetime | None) -> TypedData:
-        return TypedData(json=json.dumps(value.isoformat() if value else None))
-
-    values: dict[str, Any] = {
-        "Id": TypedData(string=message.id),
-        "DequeueCount": TypedData(json=json.dumps(message.dequeue_count)),
-        "ExpirationTime": quoted(message.expires_on),
-        "InsertionTime": quoted(message.inserted_on),
-        "NextVisibleTime": quoted(message.next_visible_on),
-        "PopReceipt": TypedData(string=message.pop_receipt),
-        "QueueTrigger": TypedData(string=text),
-    }
-    return values

@@ -1,9 +1,8 @@
-"""host.json, keys and app settings, as the real host reads them."""
+"""host.json and app settings, as the real host reads them."""
 
 import json
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,26 +34,38 @@ class HostOptions:
 
 
 def read_host_json(app: Path) -> HostOptions:
-    """Read ``host.json``. ``BadSetting`` when it is missing or not JSON."""
+    """Read ``host.json``. ``BadSetting`` when it is missing, not JSON, or holds what the real host refuses."""
     path = app / "host.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        extensions = document.get("extensions", {})
-        queues = extensions.get("queues", {})
-        batch = min(int(queues.get("batchSize", 16)), 32)
-        return HostOptions(
-            queues=QueueOptions(
-                max_polling_interval=parse_span(queues.get("maxPollingInterval", "00:01:00")),
-                visibility_timeout=parse_span(queues.get("visibilityTimeout", "00:00:00")),
-                batch_size=batch,
-                max_dequeue_count=int(queues.get("maxDequeueCount", 5)),
-                new_batch_threshold=int(queues.get("newBatchThreshold", batch // 2)),
-                base64=queues.get("messageEncoding", "base64").lower() == "base64",
-            ),
-            route_prefix=extensions.get("http", {}).get("routePrefix", "api").strip("/"),
-        )
-    except (OSError, ValueError, AttributeError) as error:
+        extensions: dict[str, Any] = json.loads(path.read_text()).get("extensions", {})
+        prefix: str = extensions.get("http", {}).get("routePrefix", "api")
+        return HostOptions(queues=_queue_options(extensions.get("queues", {})), route_prefix=prefix.strip("/"))
+    except OSError as error:
+        raise BadSetting(f"{path.name} cannot be read: {error.strerror}") from None
+    except (ValueError, AttributeError, TypeError) as error:
         raise BadSetting(f"{path.name} cannot be used: {error}") from None
+
+
+def _queue_options(queues: dict[str, Any]) -> QueueOptions:
+    batch = int(queues.get("batchSize", 16))
+    options = QueueOptions(
+        max_polling_interval=parse_span(queues.get("maxPollingInterval", "00:01:00")),
+        visibility_timeout=parse_span(queues.get("visibilityTimeout", "00:00:00")),
+        batch_size=batch,
+        max_dequeue_count=int(queues.get("maxDequeueCount", 5)),
+        new_batch_threshold=int(queues.get("newBatchThreshold", batch // 2)),
+        base64=queues.get("messageEncoding", "base64").lower() == "base64",
+    )
+    limits = {
+        "batchSize must be 1 to 32": 1 <= batch <= 32,
+        "maxDequeueCount must be 1 or more": options.max_dequeue_count >= 1,
+        "newBatchThreshold must be 0 or more": options.new_batch_threshold >= 0,
+        "maxPollingInterval must be 00:00:00.100 or more": options.max_polling_interval >= timedelta(milliseconds=100),
+    }
+    for rule, kept in limits.items():
+        if not kept:
+            raise ValueError(f"extensions.queues.{rule}")
+    return options
 
 
 def parse_span(text: str) -> timedelta:
@@ -89,20 +100,3 @@ def connection_of(name: str) -> dict[str, str]:
         if value := os.environ.get(f"{prefix}__queueServiceUri"):
             return {"queue_url": value}
     raise BadSetting(f"there is no storage connection {name!r}: set {name} or {name}__queueServiceUri")
-
-
-def read_keys(path: Path | None) -> dict[str, str]:
-    """The host's keys, made and kept (0600) when the file is not there."""
-    names = ("master", "function", "eventgrid_extension")
-    if path is not None and path.exists():
-        try:
-            found: dict[str, str] = json.loads(path.read_text())
-            return {name: found[name] for name in names}
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadSetting(f"the keys file {path.name} cannot be used: {type(error).__name__}") from None
-    keys = {name: secrets.token_urlsafe(32) for name in names}
-    if path is not None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(keys, file)
-    return keys

@@ -4,6 +4,7 @@ So that "killed after every write" and "every answer lost once" can be proven fr
 SDKs all send through ``requests``; the host's own queue handling does not, so nothing of it is counted.
 """
 
+import http.client
 import logging
 import os
 import threading
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ProtocolError
 
 log = logging.getLogger("host")
 MUTATING = ("PUT", "POST", "PATCH", "DELETE", "MERGE")
@@ -34,12 +36,12 @@ class Writes:
         def watched(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **kw: Any) -> Any:
             response = send(adapter, request, *args, **kw)
             if _is_write(request, response):
-                self._note(request)
+                self._note(request, response)
             return response
 
-        HTTPAdapter.send = watched  # type: ignore[method-assign]
+        HTTPAdapter.send = watched  # type: ignore[method-assign,assignment]
 
-    def _note(self, request: requests.PreparedRequest) -> None:
+    def _note(self, request: requests.PreparedRequest, response: requests.Response) -> None:
         with self._lock:
             self.made.append(f"{request.method} {(request.url or '').partition('?')[0]}")
             number = len(self.made)
@@ -49,7 +51,15 @@ class Writes:
                 os._exit(KILLED)
         if number == self._lose_reply_of:
             log.warning("write %d (%s) was made; its answer is lost as asked", number, self.made[-1])
-            raise requests.exceptions.ConnectionError("the answer was lost on request")
+            response.close()
+            raise requests.exceptions.ConnectionError(_cut_off(), request=request)
+
+
+def _cut_off() -> ProtocolError:
+    # What requests wraps when a server closes without an answer. By it azure-core tells "sent, outcome unknown"
+    # (ServiceResponseError) from "never sent" (ServiceRequestError).
+    cause = http.client.RemoteDisconnected("Remote end closed connection without response")
+    return ProtocolError("Connection aborted.", cause)
 
 
 def _is_write(request: requests.PreparedRequest, response: requests.Response) -> bool:

@@ -14,7 +14,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def recording(name: str) -> list[dict[str, Any]]:
-    """The exchanges of one recording: method, path, requestHeaders, requestBody, status, responseHeaders, responseBody."""
+    """The exchanges of one recording: method, path, requestHeaders, requestBody, status, responseHeaders,
+    responseBody.
+    """
     entries: list[dict[str, Any]] = json.loads((RECORDINGS / name).read_text())["entries"]
     return entries
 
@@ -39,7 +41,9 @@ def differences(recorded: Any, answered: Any, where: str = "$") -> list[str]:
 def header_differences(
     recorded: Mapping[str, str], answered: Mapping[str, str], names: Iterable[str]
 ) -> list[str]:
-    """The same for headers: which of `names` are there. Values are compared for Content-Type and x-ms-item-type."""
+    """The same for headers: which of `names` are there. Values are compared for Content-Type and x-ms-item-
+    type.
+    """
     theirs = {name.lower(): value for name, value in recorded.items()}
     mine = {name.lower(): value for name, value in answered.items()}
     lines = [

@@ -14,8 +14,10 @@ ONE = self_signed("dev1")
 
 
 def test_an_enrollment_gets_the_defaults_of_the_service(azure: StandIn) -> None:
-    """azure-docs concepts-service: the device ID is the registration ID; azure-iot-cli-extension live tests: an
-    enrollment sent without a reprovision policy shows both members true."""
+    """azure-docs concepts-service: the device ID is the registration ID.
+
+    azure-iot-cli-extension live tests: an enrollment sent without a reprovision policy shows both members true.
+    """
     created = service(azure).enrollment.create_or_update("dev1", x509_enrollment("dev1", ONE))
     assert created["deviceId"] == "dev1"
     assert created["provisioningStatus"] == "enabled"
@@ -159,7 +161,9 @@ def test_a_put_replaces_everything(azure: StandIn) -> None:
 def test_a_credential_policy_shows_to_new_versions_always(
     azure: StandIn, visible: bool, shown_to_old: bool
 ) -> None:
-    """azure-rest-api-specs: credentialPolicyName since 2025-07-01-preview. Whether 2021-10-01 shows it: a knob."""
+    """azure-rest-api-specs: credentialPolicyName since 2025-07-01-preview. Whether 2021-10-01 shows it: a
+    knob.
+    """
     azure.control.patch("/knobs", {"credential_policy_visible": visible})
     body = x509_enrollment("dev1", ONE, credentialPolicyName="policy1")
     assert call(azure, "PUT", "/enrollments/dev1", body, params={"api-version": "2026-04-01"}).ok

@@ -1,4 +1,6 @@
-"""Recorded sessions with the real DPS (2023, api-version 2021-10-01), played again: same statuses, same shapes."""
+"""Recorded sessions with the real DPS (2023, api-version 2021-10-01), played again: same statuses, same
+shapes.
+"""
 
 import copy
 from pathlib import Path

@@ -130,7 +130,9 @@ def test_each_registration_moves_the_state_of_the_device(
 def test_an_old_device_always_sees_an_initial_assignment(
     azure: StandIn, hub: NotingHub, tmp_path: Path, version: str, substatus: str, members: set[str]
 ) -> None:
-    """azure-iot-cli-extension live tests (2019-03-31); azure-rest-api-specs examples of 2021-10-01 for `x509`."""
+    """azure-iot-cli-extension live tests (2019-03-31); azure-rest-api-specs examples of 2021-10-01 for
+    `x509`.
+    """
     enroll(azure, ONE)
     Device(azure, "dev1", ONE, tmp_path, version).register()
     state = Device(azure, "dev1", ONE, tmp_path, version).register()

@@ -17,7 +17,9 @@ ONE = self_signed("dev1")
 
 
 def test_a_refusal_has_both_spellings_of_its_code(azure: StandIn) -> None:
-    """azure-sdk-for-python#35368 prints `code`, the REST reference (ProvisioningServiceErrorDetails) has errorCode."""
+    """azure-sdk-for-python#35368 prints `code`, the REST reference (ProvisioningServiceErrorDetails) has
+    errorCode.
+    """
     body = call(azure, "GET", "/enrollments/nobody").json()
     assert body["code"] == body["errorCode"] == 404201
     assert set(body) == {"code", "errorCode", "trackingId", "message", "timestampUtc"}

@@ -42,7 +42,7 @@ def test_a_certificate_is_never_shown_again(azure: StandIn) -> None:
     client = service(azure)
     everywhere = [
         client.enrollment.get("dev1"),
-        list(client.enrollment.query({"query": "SELECT *"}))[0],
+        next(iter(client.enrollment.query({"query": "SELECT *"}))),
         {"attestation": client.enrollment.get_attestation_mechanism("dev1")},
     ]
     for shown in everywhere:
@@ -183,7 +183,9 @@ def test_one_certificate_belongs_in_one_entry(azure: StandIn, mode: str, other: 
 
 @pytest.mark.parametrize("mode", ["accept", "refuse"])
 def test_an_expired_certificate_can_be_stored(azure: StandIn, mode: str) -> None:
-    """azure-docs how-to-roll-certificates leaves the expired primary in place; no source has a refusal. A knob."""
+    """azure-docs how-to-roll-certificates leaves the expired primary in place; no source has a refusal. A
+    knob.
+    """
     azure.control.patch("/knobs", {"expired_certificate_at_put": mode})
     expired = self_signed("dev1", start=timedelta(days=-10), lasts=timedelta(days=5))
     if mode == "accept":

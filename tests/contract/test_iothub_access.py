@@ -1,5 +1,8 @@
 """Who may call the hub's service API, how it says no, and what it does not do."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from azure.identity import ManagedIdentityCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
@@ -49,8 +52,8 @@ def test_a_role_allows_what_azure_says(
     """docs: "Control access to IoT Hub by using Microsoft Entra ID"; refused with 401 (azure-iot-sdk-csharp#3344)."""
     Rest(azure).create("device", certificate())
     azure.control.put("/roles/rollover", {"roles": [role]})
-    registry = by_token(azure)
-    tries = {
+    registry: Any = by_token(azure)
+    tries: dict[str, tuple[bool, Callable[[], Any]]] = {
         "PUT on /devices/device": (
             may_write_device,
             lambda: registry.update_device_with_x509("device", None, "A" * 40, None, "enabled"),
@@ -107,7 +110,7 @@ def test_a_request_without_a_good_token_is_401002(azure: StandIn, header: str) -
 def test_a_throttled_call_is_429_with_or_without_retry_after(
     azure: StandIn, with_header: bool, expected: str | None
 ) -> None:
-    """docs: quotas and throttling, ThrottlingException; knob service_retry_after, because no source shows the header."""
+    """docs: quotas and throttling, 429001; knob service_retry_after, because no source shows the header."""
     azure.control.patch("/knobs", {"service_retry_after": with_header})
     azure.control.patch("/throttles", {"limits": {"iothub/queries": {"amount": 1, "per_s": 1}}})
     rest = Rest(azure)

@@ -226,7 +226,7 @@ def test_a_second_connection_closes_the_first(azure: StandIn, rest: Rest, device
 
 
 def test_a_client_that_reconnects_by_itself_comes_back_subscribed(azure: StandIn, rest: Rest, device: Device) -> None:
-    """azure-iot-device connects with clean session 0 and does not subscribe again; docs: the hub keeps subscriptions."""
+    """azure-iot-device connects with clean session 0 and does not subscribe again: the hub keeps subscriptions."""
     made = certificate()
     rest.create("device", made)
     client = device(made, connection_retry=True, connection_retry_interval=1)
@@ -236,8 +236,7 @@ def test_a_client_that_reconnects_by_itself_comes_back_subscribed(azure: StandIn
     dropped(client, azure)
     change(rest, status="enabled")
     client.connect()
-    session = azure.world.hub.sessions.of("device")
-    assert "$iothub/methods/POST/#" in session.mqtt.subscriptions
+    assert azure.world.hub.sessions.subscribed("device", "$iothub/methods/POST/#")
 
 
 def test_telemetry_is_counted_and_shows_activity(azure: StandIn, rest: Rest, device: Device) -> None:

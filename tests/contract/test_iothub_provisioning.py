@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from local.azure.iothub.provisioning import Policy
 from local.azure.iothub.refusals import Throttled
 from local.azure.world import World
 
@@ -15,17 +16,13 @@ def world() -> World:
     return World("127.0.0")  # its doors stay closed
 
 
-def provision(world: World, thumbprint: str, policy: str = "migrate", **more: Any) -> str:
+def provision(world: World, thumbprint: str, policy: Policy = "migrate", **more: Any) -> str:
     given = {"initial_twin": None, "iot_edge": False} | more
-    substatus: str = world.hub.provision_x509(
-        "device", primary=thumbprint, secondary=thumbprint, policy=policy, **given
-    )
-    return substatus
+    return world.hub.provision_x509("device", primary=thumbprint, secondary=thumbprint, policy=policy, **given)
 
 
 def identity(world: World) -> dict[str, Any]:
-    found: dict[str, Any] = world.hub.registry.get("device")
-    return found
+    return world.hub.registry.get("device")
 
 
 def slots(world: World) -> list[str]:
@@ -47,7 +44,7 @@ def test_a_first_registration_creates_a_self_signed_identity(world: World) -> No
     [("migrate", "deviceDataMigrated", {"mine": 1}), ("reset", "deviceDataReset", {"site": "x"})],
 )
 def test_a_new_registration_refreshes_the_thumbprints(
-    world: World, policy: str, substatus: str, tags: dict[str, Any]
+    world: World, policy: Policy, substatus: str, tags: dict[str, Any]
 ) -> None:
     """docs: concepts-device-reprovision; live tests of azure-iot-cli-extension; initialTwin applies at reset only."""
     provision(world, OLD)

@@ -173,7 +173,11 @@ def successors(state: State, *, budget: int, interrupts: bool) -> Iterator[tuple
 
 
 def _deliveries(
-    state: State, nudge: tuple, *, budget: int, interrupts: bool  # type: ignore[type-arg]
+    state: State,
+    nudge: tuple,
+    *,
+    budget: int,
+    interrupts: bool,  # type: ignore[type-arg]
 ) -> Iterator[tuple[str, State]]:
     kept = _after(state, lambda s: s.deliver(nudge))
     writes = kept.tape.count

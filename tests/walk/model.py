@@ -109,9 +109,7 @@ class State:
         hub.identities, hub.jobs, hub.asked = dict(hub.identities), dict(hub.jobs), []
         vault.kept = {name: replace(kept, versions=list(kept.versions)) for name, kept in vault.kept.items()}
         table.rows = dict(table.rows)
-        return replace(
-            self, clock=clock, dps=dps, hub=hub, vault=vault, table=table, bag=list(self.bag), tape=Tape()
-        )
+        return replace(self, clock=clock, dps=dps, hub=hub, vault=vault, table=table, bag=list(self.bag), tape=Tape())
 
     @property
     def services(self) -> Services:
@@ -125,7 +123,8 @@ class State:
             nudges=watched,
             topic=RecordedTopic(),
             settings=replace(
-                some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS), vault_url="https://vault.example"
+                some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS),
+                vault_url="https://vault.example",
             ),
             now=self.clock,
         )
@@ -151,9 +150,7 @@ class State:
         if known is not None and not self.knobs.refreshes:
             return
         fields = {"enabled": known.enabled} if known else {}
-        primary, secondary = (
-            self.dps.slots(NAME) if self.knobs.hub_slots == "enrollment" else (sha256_thumbprint,) * 2
-        )
+        primary, secondary = self.dps.slots(NAME) if self.knobs.hub_slots == "enrollment" else (sha256_thumbprint,) * 2
         self.hub.put(NAME, primary, secondary, **fields)
 
     def may_register(self, sha256_thumbprint: str) -> bool:

@@ -47,8 +47,7 @@ class Admissions:
     knobs: Knobs
 
     def admit(self, registration_id: str, presented: Sequence[bytes], now: datetime) -> Admission:
-        """The entry that decides over this device. Unauthorized, with one of Azure's messages, if none does.
-        """
+        """The entry that decides over this device. Unauthorized, with one of Azure's messages, if none does."""
         lag = self.knobs.auth_propagation_s
         own = self.enrollments.find(registration_id, lag)
         if not presented:

@@ -82,8 +82,7 @@ class Rules:
 
 
 def replaced(sent: object, current: Attestation | None, rules: Rules) -> Attestation:
-    """The attestation after a PUT of `sent` on an entry that has `current`. BadRequest when a rule is broken.
-    """
+    """The attestation after a PUT of `sent` on an entry that has `current`. BadRequest when a rule is broken."""
     if not isinstance(sent, dict):
         raise BadRequest("Enrollment attestation must be specified.")
     match sent.get("type"):

@@ -36,8 +36,7 @@ class CaCertificates:
         return self._kept.get(name.lower())
 
     def delete(self, name: str) -> None:
-        """Forget it; groups that name it dangle (azure-docs how-to-roll-certificates deletes the CA first).
-        """
+        """Forget it; groups that name it dangle (azure-docs how-to-roll-certificates deletes the CA first)."""
         self._kept.pop(name.lower(), None)
 
     def all(self) -> list[CaCertificate]:

@@ -6,8 +6,7 @@ from local.azure.dps.entries import Entries, Entry
 
 
 class Groups(Entries):
-    """By group ID. X.509 attestation is `signingCertificates`, or `caReferences` to CA certificates by name.
-    """
+    """By group ID. X.509 attestation is `signingCertificates`, or `caReferences` to CA certificates by name."""
 
     kind = "EnrollmentGroup"
     id_member = "enrollmentGroupId"

@@ -60,8 +60,7 @@ def service_operations(world: "World") -> list[Operation]:
 
 
 class EntryRoutes:
-    """The six operations that enrollments and groups share; `member` is their name in a bulk and in a query.
-    """
+    """The six operations that enrollments and groups share; `member` is their name in a bulk and in a query."""
 
     def __init__(self, world: "World", entries: Entries, member: str) -> None:
         self._world = world

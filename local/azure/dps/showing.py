@@ -1,5 +1,4 @@
-"""What the service API shows of its entries and registrations: never a certificate, never more than was set.
-"""
+"""What the service API shows of its entries and registrations: never a certificate, never more than was set."""
 
 from typing import Any
 

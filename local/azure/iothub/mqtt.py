@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from local.azure.world import World
 
 UNAVAILABLE = 3  # CONNACK "server unavailable"
-MOST_SUBSCRIPTIONS = 5
 TWIN_FILTER = "$iothub/twin/res/#"
 THROTTLED = 429
 
@@ -65,10 +64,9 @@ class HubMqtt:
         return NOT_AUTHORIZED
 
     async def on_subscribe(self, session: MqttSession, topic_filter: str, qos: int) -> int:
-        """Only the topics of the hub, and no more than five."""
+        """Only the hub's own topics. There are four of them, so its limit of five subscriptions is never reached."""
         offered = (METHODS_FILTER, TWIN_FILTER, DESIRED_FILTER, f"devices/{session.client_id}/messages/devicebound/#")
-        full = len(session.subscriptions | {topic_filter}) > MOST_SUBSCRIPTIONS
-        if topic_filter not in offered or full:
+        if topic_filter not in offered:
             return REFUSED_FILTER
         if topic_filter == METHODS_FILTER:
             self._hub.methods.ready(session.client_id)

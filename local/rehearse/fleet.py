@@ -1,0 +1,141 @@
+"""Ten real device agents, and the pipeline by which half of them get their certificates."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from azure.core.exceptions import AzureError
+
+from device.agent import DeviceAgent
+from device.backoff import Backoff
+from device.config import Config
+from device.disk import Directory, replace_file
+from device.errors import SourceUnavailable
+from device.sources import FolderSource, VaultSecretSource
+from device.store import CertificateStore
+from local.rehearse.moving import Identity, MovedClock
+from local.rehearse.operator import Operator
+from local.rehearse.screen import Screen
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+PIPELINE, VAULT = "pipeline", "vault"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A device of the fleet: its registration ID, and where its certificates come from."""
+
+    registration_id: str
+    fed_by: str
+
+
+def members(count: int) -> list[Member]:
+    """The first half is fed by the pipeline, the second by the vault."""
+    return [Member(f"meter-{n:02}", PIPELINE if n <= count // 2 else VAULT) for n in range(1, count + 1)]
+
+
+class Pipeline(threading.Thread):
+    """Stands for what a fleet has already: watches the vault, and brings each device what is new there.
+
+    A delivery is one PEM file with key and chain, put into the device's inbox by atomic rename.
+    """
+
+    def __init__(self, document: Mapping[str, Any], inboxes: Mapping[str, Path], operator: Operator, identity: Identity):
+        super().__init__(name="pipeline", daemon=True)
+        self._inboxes = inboxes
+        self._operator = operator
+        url = document["keyvault"]["url"]
+        self._secrets = {name: VaultSecretSource(url, name, identity) for name in inboxes}
+        self._delivered: dict[str, bytes] = {}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            try:
+                self._look()
+            except (AzureError, SourceUnavailable, requests.RequestException, OSError) as error:
+                log.warning("the pipeline tries again: %s", type(error).__name__)
+
+    def _look(self) -> None:
+        for name, version in self._operator.current_versions().items():
+            if name not in self._inboxes or self._delivered.get(name) == version:
+                continue
+            credential = self._secrets[name].newest(None)
+            if credential is not None:
+                replace_file(Directory(self._inboxes[name]), f"{credential.sha256[:16]}.pem", credential.pem)
+                self._delivered[name] = version
+
+    def stop(self) -> None:
+        """End after the look under way."""
+        self._ended.set()
+        if self.ident is not None:
+            self.join(30)
+
+
+class Fleet:
+    """The agents, from `start` to `stop`; each keeps its certificates in a folder of its own below `folder`."""
+
+    def __init__(
+        self,
+        fleet: Sequence[Member],
+        document: Mapping[str, Any],
+        folder: Path,
+        clock: MovedClock,
+        operator: Operator,
+        screen: Screen,
+    ) -> None:
+        self.members = tuple(fleet)
+        inboxes = {one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE}
+        self._pipeline = Pipeline(document, inboxes, operator, Identity("device", clock))
+        self._agents = [self._agent(one, document, folder, clock, screen) for one in fleet]
+
+    def _agent(
+        self, member: Member, document: Mapping[str, Any], folder: Path, clock: MovedClock, screen: Screen
+    ) -> DeviceAgent:
+        name = member.registration_id
+        config = Config(
+            registration_id=name,
+            id_scope=document["dps"]["id_scope"],
+            provisioning_host=document["dps"]["device_host"],
+            ca_file=Path(document["ca_file"]),
+            backoff=Backoff(cap_s=5.0),  # a device in the field waits longer; nobody watches it
+        )
+        source: FolderSource | VaultSecretSource
+        if member.fed_by == PIPELINE:
+            source = FolderSource(folder / name / "inbox")
+        else:
+            source = VaultSecretSource(document["keyvault"]["url"], name, Identity("device", clock))
+
+        def observe(event: str, fields: Mapping[str, Any]) -> None:
+            screen.device(name, event, fields)
+
+        return DeviceAgent(config, CertificateStore(folder / name / "store"), source, observe, now=clock.now)
+
+    @property
+    def registration_ids(self) -> list[str]:
+        return [one.registration_id for one in self.members]
+
+    def start(self) -> None:
+        """Switch everything on; returns at once."""
+        self._pipeline.start()
+        for agent in self._agents:
+            agent.start()
+
+    def online(self) -> set[str]:
+        """Which devices have a session, as far as they know."""
+        return {one.registration_id for one, agent in zip(self.members, self._agents, strict=True) if agent.online}
+
+    def stop(self) -> None:
+        """Switch everything off, all at the same time."""
+        ending = [threading.Thread(target=agent.stop, args=(10.0,), daemon=True) for agent in self._agents]
+        ending.append(threading.Thread(target=self._pipeline.stop, daemon=True))
+        for thread in ending:
+            thread.start()
+        for thread in ending:
+            thread.join(12.0)

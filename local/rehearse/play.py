@@ -1,0 +1,64 @@
+"""One rehearsal from the start of everything to its report."""
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from msrest.exceptions import ClientException
+from requests import RequestException
+
+from local.rehearse.fleet import Fleet
+from local.rehearse.journal import facts_of
+from local.rehearse.moving import MovedClock
+from local.rehearse.operator import Operator
+from local.rehearse.report import Played, make_report
+from local.rehearse.running import Running
+from local.rehearse.scenario import Scenario, ScenarioFailed, Stage
+from local.rehearse.screen import Screen
+
+# What a service that misbehaves makes the SDK clients raise: the rehearsal has failed, and its report says so.
+FAILURES = (ScenarioFailed, AzureError, ClientException, RequestException, TimeoutError)
+
+
+def play(scenario: Scenario, net: str, folder: Path, make_screen: Callable[[Mapping[str, str]], Screen]) -> dict[str, Any]:
+    """Play it on fresh parts on `net`; logs go into `folder`. Gives the report.
+
+    Raises:
+        StartFailed: what stands in for Azure did not start.
+    """
+    began = time.time()
+    fleet = scenario.members()
+    fed_by = {one.registration_id: one.fed_by for one in fleet}
+    with ExitStack() as stack, _devices_log(folder / "devices.log"):
+        running = Running(net, folder / "up.log")
+        stack.callback(running.stop)
+        running.start()
+        screen = make_screen(fed_by)
+        stack.callback(screen.stop)
+        document = running.document()
+        os.environ.update(document["environment"])
+        clock = MovedClock(document["control"]["url"])
+        operator = Operator(document, clock)
+        kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rollover-fleet-")))
+        devices = Fleet(fleet, document, kept, clock, operator, screen)
+        stage = Stage(operator, devices, clock, screen, running.died)
+        stack.callback(devices.stop)
+        try:
+            with stage.phase("set-up"):
+                scenario.prepare(operator, fleet)
+                devices.start()
+            scenario.run(stage)
+        except FAILURES as error:
+            stage.found.problems.append(f"{type(error).__name__}: {error}".splitlines()[0])
+        ended = time.time()
+        entries = _journal(operator, stage)
+        facts = facts_of(entries, fed_by, ended)
+        played = Played(scenario.name, scenario.title, scenario.proves, scenario.rollovers, began, ended)
+        return make_report(played, fed_by, facts, stage.found)

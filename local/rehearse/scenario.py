@@ -1,0 +1,121 @@
+"""What a scenario is, and which there are. A new one is a new module beside `expiry` and a line in `MODULES`."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from local.rehearse.fleet import Fleet, Member
+    from local.rehearse.moving import MovedClock
+    from local.rehearse.operator import Operator
+    from local.rehearse.screen import Screen
+
+MODULES: Mapping[str, str] = MappingProxyType({"expiry": "local.rehearse.expiry"})
+LOOK_S = 0.3
+
+
+class UnknownScenario(ValueError):
+    """There is no scenario of this name; the text lists those there are."""
+
+
+class ScenarioFailed(Exception):
+    """The scenario cannot go on; the text is one line that says what did not happen."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a scenario. `began` and `ended` are seconds since 1970, real time; `clock` is what the clock said."""
+
+    name: str
+    began: float
+    ended: float
+    clock: datetime
+
+
+@dataclass
+class Found:
+    """What a scenario saw with its own eyes; what the journal says is added in the report."""
+
+    newest: dict[str, str] = field(default_factory=dict)
+    """Registration ID → SHA-256 thumbprint of the certificate the device must end on."""
+    rollovers: dict[str, int] = field(default_factory=dict)
+    """Registration ID → how many rollovers the app reports as done."""
+    slots: dict[str, list[str]] = field(default_factory=dict)
+    """Registration ID → the slot of the certificate in use, at the start and after each rollover."""
+    problems: list[str] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+
+
+class Scenario(Protocol):
+    """A module's `SCENARIO` is one of these."""
+
+    name: str
+    title: str
+    rollovers: int
+    """How often each device must have rolled at the end."""
+    proves: str
+    """What the report says that a good run shows, and does not: two sentences."""
+
+    def members(self) -> Sequence["Member"]:
+        """The fleet it needs."""
+
+    def prepare(self, operator: "Operator", fleet: Sequence["Member"]) -> None:
+        """What must be there before the devices are switched on."""
+
+    def run(self, stage: "Stage") -> None:
+        """Play it. ScenarioFailed when it cannot go on; what is wrong but lets it go on is noted in `stage.found`."""
+
+
+def load(name: str) -> Scenario:
+    """The scenario of this name; UnknownScenario otherwise."""
+    if name not in MODULES:
+        raise UnknownScenario(f"there is no scenario {name!r}; there are: {', '.join(MODULES)}")
+    scenario: Scenario = import_module(MODULES[name]).SCENARIO
+    return scenario
+
+
+class Stage:
+    """What a scenario plays on."""
+
+    def __init__(
+        self, operator: "Operator", fleet: "Fleet", clock: "MovedClock", screen: "Screen", died: Callable[[], str | None]
+    ) -> None:
+        self.operator = operator
+        self.fleet = fleet
+        self.clock = clock
+        self.screen = screen
+        self.found = Found()
+        self._died = died
+
+    @contextmanager
+    def phase(self, name: str, clock: datetime | None = None) -> Iterator[None]:
+        """One part of the scenario; moves the clock to `clock` at its beginning."""
+        began = time.time()
+        if clock is not None:
+            self.clock.move_to(clock)
+        now = self.clock.now()
+        self.screen.phase(name, now)
+        try:
+            yield
+        finally:
+            self.found.phases.append(Phase(name, began, time.time(), now))
+
+    def wait_for(self, what: str, done: Callable[[], set[str]], within_s: float = 60.0) -> None:
+        """Wait until `done` gives every device of the fleet; ScenarioFailed, naming the others, after `within_s`."""
+        wanted = set(self.fleet.registration_ids)
+        deadline = time.monotonic() + within_s
+        while True:
+            missing = wanted - done()
+            self.screen.progress(what, len(wanted) - len(missing), len(wanted))
+            if not missing:
+                return
+            if reason := self._died():
+                raise ScenarioFailed(reason)
+            if time.monotonic() > deadline:
+                raise ScenarioFailed(f"{what}: not within {within_s:g} s for {', '.join(sorted(missing))}")
+            time.sleep(LOOK_S)

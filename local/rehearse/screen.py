@@ -1,0 +1,176 @@
+"""What a person sees while a rehearsal runs, and its closing table."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_DIGITS = 8
+COLOURS = ("cyan", "yellow", "green", "magenta")
+DOING = {
+    "registering": "registers with",
+    "registered": "registered with",
+    "connecting": "connects with",
+    "connected": "connected with",
+    "disconnected": "lost its session with",
+    "refused": "REFUSED with",
+    "unreachable": "gets no answer for",
+    "swapped": "connected with",
+    "rolled_back": "went back from",
+    "method": "is asked to move on from",
+}
+
+
+class Screen(Protocol):
+    """What scenario, fleet and stage tell. Called from many threads."""
+
+    def phase(self, name: str, clock: datetime) -> None:
+        """A new part begins; `clock` is what the clock says now."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """How many devices have got where."""
+
+    def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
+        """What a device says of itself."""
+
+    def rollover(self, name: str, status: str, next_step: str | None) -> None:
+        """What the app says of a device's latest rollover."""
+
+    def stop(self) -> None:
+        """Nothing more comes."""
+
+
+@dataclass
+class _Row:
+    fed_by: str
+    certificates: list[str] = field(default_factory=list)
+    doing: str = "switched off"
+    last: str | None = None
+    rollover: str = ""
+
+
+class LiveScreen:
+    """A table that keeps up, for a terminal."""
+
+    def __init__(self, console: Console, title: str, fleet: Mapping[str, str]) -> None:
+        self._title = title
+        self._rows = {name: _Row(fed_by) for name, fed_by in fleet.items()}
+        self._phase, self._progress = "starting", ""
+        self._lock = threading.Lock()
+        self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=5, transient=True)
+        self._live.start()
+
+    def phase(self, name: str, clock: datetime) -> None:
+        with self._lock:
+            self._phase = f"{name} · the clock says {clock:%Y-%m-%d %H:%M} UTC"
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        with self._lock:
+            self._progress = f"{what}: {done} of {total}"
+
+    def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
+        with self._lock:
+            row = self._rows[name]
+            sha256 = fields.get("sha256")
+            if event == "connected" and sha256 and sha256 not in row.certificates:
+                row.certificates.append(sha256)
+            row.doing, row.last = DOING.get(event, event), sha256
+
+    def rollover(self, name: str, status: str, next_step: str | None) -> None:
+        with self._lock:
+            self._rows[name].rollover = f"{status}: {next_step}" if next_step else status
+
+    def stop(self) -> None:
+        self._live.stop()
+
+    def _picture(self) -> Group:
+        table = Table(expand=False, box=None, padding=(0, 2, 0, 0))
+        for title in ("device", "fed by", "certificates", "what it does", "its rollover"):
+            table.add_column(title, no_wrap=True)
+        with self._lock:
+            for name, row in self._rows.items():
+                doing = f"{row.doing} {row.last[:SHOWN_DIGITS]}" if row.last else row.doing
+                style = "red" if "REFUSED" in doing else ""
+                table.add_row(name, row.fed_by, prefixes(row.certificates), Text(doing, style), row.rollover)
+            head = Text.assemble((self._title, "bold"), "\n", self._phase)
+            return Group(head, table, Text(self._progress, "dim"))
+
+
+class PlainScreen:
+    """Lines, for a log."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._last = ""
+        console.print(title)
+
+    def phase(self, name: str, clock: datetime) -> None:
+        self._console.print(f"{name}: the clock says {clock:%Y-%m-%d %H:%M} UTC")
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        line = f"  {what}: {done} of {total}"
+        if line != self._last:
+            self._last = line
+            self._console.print(line)
+
+    def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
+        if event in ("refused", "unreachable", "rolled_back"):
+            self._console.print(f"  {name}: {event}: {fields.get('why', '')}")
+
+    def rollover(self, name: str, status: str, next_step: str | None) -> None:
+        if status in ("refused", "needs_person"):
+            self._console.print(f"  {name}: its rollover is {status} at {next_step}")
+
+    def stop(self) -> None:
+        """Nothing is held back."""
+
+
+def prefixes(thumbprints: list[str]) -> Text:
+    """The first digits of each thumbprint, each certificate in its own colour."""
+    text = Text()
+    for number, thumbprint in enumerate(thumbprints):
+        text.append(" → " if number else "")
+        text.append(thumbprint[:SHOWN_DIGITS], COLOURS[number % len(COLOURS)])
+    return text
+
+
+def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) -> None:
+    """The closing table, the verdict in one line, and where the reports are."""
+    table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    table.add_column("device", no_wrap=True)
+    table.add_column("certificates (SHA-256), old → new", no_wrap=True)
+    for title in ("rollovers", "registrations", "refused", "longest gap"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for device in report["devices"]:
+        refused = device["refused_connects"]
+        table.add_row(
+            device["registration_id"],
+            prefixes(device["thumbprints"]),
+            str(device["rollovers"]),
+            str(device["registrations"]),
+            Text(str(refused), "bold red" if refused else ""),
+            gap(device["longest_gap_s"]),
+        )
+    console.print(table)
+    console.print()
+    summary = report["summary"]
+    style = "bold green" if summary["passed"] else "bold red"
+    console.print(Text(summary["verdict"], style), soft_wrap=True)
+    for problem in report["problems"]:
+        console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
+    for file in files:
+        console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def gap(seconds: float | None) -> str:
+    """A gap in words; None stands for "never connected"."""
+    if seconds is None:
+        return "never on"
+    return "none" if seconds < 0.001 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
