@@ -54,6 +54,8 @@ class Credential:
             chain = x509.load_pem_x509_certificates(text)
         except (ValueError, TypeError) as error:  # TypeError: the key is encrypted
             raise NotACredential(f"not readable as PEM: {type(error).__name__}") from None
+        if len(chain) != text.count(b"-----BEGIN CERTIFICATE-----"):
+            raise NotACredential("a certificate of the chain is cut off")
         return cls._of(key, chain)
 
     @classmethod

@@ -2,10 +2,12 @@
 
 import typer
 
+from local.rehearse.command import rehearse
 from local.up import up
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(up)
+app.command()(rehearse)
 
 
 @app.callback()

@@ -15,10 +15,10 @@ from functions.issue_certificate import ask_for_version
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
 from shared.certificate import Certificate, Outgoing, parse_certificate
-from shared.decide import VaultVersion
+from shared.decide import Observation, Policy, VaultVersion, decide
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
 from shared.nudges import encode_nudge
-from shared.rollover import PLANS, Incoming, Plan, Rollover, Step
+from shared.rollover import PLANS, Incoming, Plan, Rollover, Step, Verdict
 from shared.rows import History
 from shared.starting import start_rollover
 from shared.stepping import Effect, carry_out
@@ -125,6 +125,30 @@ def a_rollover(step: Step = Step.ISSUE_CERTIFICATE, **changes: Any) -> Rollover:
         records=1,
     )
     return replace(rollover, **changes)
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------
+
+Case = tuple[Observation, type[Verdict], str]
+"""What is seen at a step, the verdict, and a part of its reason."""
+
+
+def seen(**parts: Any) -> Observation:
+    """What was read for a step, at NOW unless said otherwise."""
+    return Observation(**{"now": NOW, **parts})
+
+
+def verdict(step: Step, what: Observation, rollover: Rollover | None = None, **policy: Any) -> Verdict:
+    """What ``step`` decides when it sees ``what``."""
+    return decide(step, rollover or a_rollover(step), what, Policy(**policy))
+
+
+def check_verdict(step: Step, case: Case, rollover: Rollover | None = None, **policy: Any) -> None:
+    """Assert that ``step`` decides as the case says."""
+    what, kind, said = case
+    found = verdict(step, what, rollover, **policy)
+    assert isinstance(found, kind), found
+    assert said in found.why
 
 
 # --- the same story in a whole world ----------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import time_machine
-from time_machine import escape_hatch
 
 log = logging.getLogger("host")
 LOOK_S = 0.05
@@ -39,8 +38,7 @@ class MovedClock:
         if self._traveller is not None:
             self._traveller.shift(offset - self._offset)  # in one step: other threads read the clock meanwhile
         elif offset:
-            destination = escape_hatch.datetime.datetime.now(UTC) + offset
-            self._traveller = time_machine.travel(destination, tick=True).start()
+            self._traveller = time_machine.travel(datetime.now(UTC) + offset, tick=True).start()
         self._offset = offset
 
     async def follow(self) -> None:

@@ -2,7 +2,10 @@
 
 A message is leased and renewed while its function runs; a failing one comes back after ``visibilityTimeout`` until
 its dequeue count reaches ``maxDequeueCount``, then it goes to ``<queue>-poison``; one that cannot be decoded goes
-there at once, with no call (azure-docs functions-bindings-storage-queue; azure-sdk-for-net#18326).
+there at once, with no call, and so does one whose count is beyond the maximum because hosts died under it. A poison
+queue has no poison queue of its own: what fails there is left alone until its lease ends, and is not called again
+beyond the maximum (azure-docs functions-bindings-storage-queue; azure-sdk-for-net#18326, QueueProcessor.cs and
+QueueListenerFactory.cs of Microsoft.Azure.WebJobs.Extensions.Storage.Queues).
 """
 
 import asyncio
@@ -24,7 +27,7 @@ log = logging.getLogger("host")
 FIRST_POLL_S = 0.1
 SLOWER = 1.5  # each poll that finds nothing makes the next pause longer, up to maxPollingInterval
 AGAIN_S = 1.0
-NEVER = -1
+POISON = "-poison"
 
 
 class QueueListener:
@@ -38,7 +41,8 @@ class QueueListener:
         self._name = resolve(function.trigger["queueName"])
         self._account = account_of(function.trigger.get("connection") or "AzureWebJobsStorage")
         self._queue = self._account.get_queue_client(self._name)
-        self._poison = self._account.get_queue_client(f"{self._name}-poison")
+        poison = None if self._name.endswith(POISON) else self._account.get_queue_client(self._name + POISON)
+        self._poison: QueueClient | None = poison
         self._running: set[asyncio.Task[None]] = set()
         self._silent = False  # whether the storage does not answer, which is said once
 
@@ -114,20 +118,17 @@ class QueueListener:
 
     async def _handle(self, message: QueueMessage) -> None:
         text = self._decode(message)
-        count = message.dequeue_count or 1
+        count, most = message.dequeue_count or 1, self._options.max_dequeue_count
         try:
             if text is None:
-                log.error("a message of %s is not valid base64 text; it goes to %s-poison", self._name, self._name)
-                await self._to_poison(message)
-            elif count > self._options.max_dequeue_count:  # no function ever ended well or badly: the host died
-                log.error("a message of %s was taken %d times; it goes to %s-poison", self._name, count, self._name)
-                await self._to_poison(message)
+                await self._to_poison(message, "is not valid base64 text")
+            elif count > most:
+                await self._to_poison(message, f"was taken {count} times")
             elif await self._run_leased(message, text):
                 await self._queue.delete_message(message)
-            elif count >= self._options.max_dequeue_count:
-                log.error("a message of %s failed %d times; it goes to %s-poison", self._name, count, self._name)
-                await self._to_poison(message)
-            else:
+            elif count >= most:
+                await self._to_poison(message, f"failed {count} times")
+            elif self._poison is not None:
                 delay = int(self._options.visibility_timeout.total_seconds())
                 await self._queue.update_message(message, visibility_timeout=delay)
         except AzureError as error:
@@ -160,8 +161,13 @@ class QueueListener:
             except AzureError as error:
                 log.warning("the lease of a message of %s was not renewed: %s", self._name, type(error).__name__)
 
-    async def _to_poison(self, message: QueueMessage) -> None:
+    async def _to_poison(self, message: QueueMessage, why: str) -> None:
+        if self._poison is None:
+            log.error("a message of %s %s; it stays there, not called again", self._name, why)
+            return
+        log.error("a message of %s %s; it goes to %s", self._name, why, self._poison.queue_name)
         with contextlib.suppress(ResourceExistsError):
             await self._poison.create_queue()
-        await self._poison.send_message(message.content, time_to_live=NEVER)
+        # With the default time to live of 7 days, as the real extension sends it.
+        await self._poison.send_message(message.content)
         await self._queue.delete_message(message)

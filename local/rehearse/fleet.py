@@ -46,7 +46,9 @@ class Pipeline(threading.Thread):
     A delivery is one PEM file with key and chain, put into the device's inbox by atomic rename.
     """
 
-    def __init__(self, document: Mapping[str, Any], inboxes: Mapping[str, Path], operator: Operator, identity: Identity):
+    def __init__(
+        self, document: Mapping[str, Any], inboxes: Mapping[str, Path], operator: Operator, identity: Identity
+    ):
         super().__init__(name="pipeline", daemon=True)
         self._inboxes = inboxes
         self._operator = operator
@@ -91,7 +93,9 @@ class Fleet:
         screen: Screen,
     ) -> None:
         self.members = tuple(fleet)
-        inboxes = {one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE}
+        inboxes = {
+            one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE
+        }
         self._pipeline = Pipeline(document, inboxes, operator, Identity("device", clock))
         self._agents = [self._agent(one, document, folder, clock, screen) for one in fleet]
 

@@ -50,4 +50,5 @@ class Identity:
             if self._known is None or self._known[0] != moves:
                 self._known = (moves, ManagedIdentityCredential(client_id=self._principal))
             credential = self._known[1]
-        return credential.get_token(*scopes, **options)
+        token: AccessToken = credential.get_token(*scopes, **options)
+        return token

@@ -113,7 +113,9 @@ class Operator:
             "reprovisionPolicy": {"updateHubAssignment": True, "migrateDeviceData": True},
             "attestation": {
                 "type": "x509",
-                "x509": {"clientCertificates": {"primary": {"certificate": base64.b64encode(certificate.der).decode()}}},
+                "x509": {
+                    "clientCertificates": {"primary": {"certificate": base64.b64encode(certificate.der).decode()}}
+                },
             },
         }
         self._azure.dps.enrollment.create_or_update(registration_id, body)

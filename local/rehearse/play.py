@@ -3,10 +3,9 @@
 import logging
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,16 @@ from local.rehearse.moving import MovedClock
 from local.rehearse.operator import Operator
 from local.rehearse.report import Played, make_report
 from local.rehearse.running import Running
-from local.rehearse.scenario import Scenario, ScenarioFailed, Stage
+from local.rehearse.scenario import Phase, Scenario, ScenarioFailed, Stage
 from local.rehearse.screen import Screen
 
 # What a service that misbehaves makes the SDK clients raise: the rehearsal has failed, and its report says so.
 FAILURES = (ScenarioFailed, AzureError, ClientException, RequestException, TimeoutError)
 
 
-def play(scenario: Scenario, net: str, folder: Path, make_screen: Callable[[Mapping[str, str]], Screen]) -> dict[str, Any]:
+def play(
+    scenario: Scenario, net: str, folder: Path, make_screen: Callable[[Mapping[str, str]], Screen]
+) -> dict[str, Any]:
     """Play it on fresh parts on `net`; logs go into `folder`. Gives the report.
 
     Raises:
@@ -49,6 +50,7 @@ def play(scenario: Scenario, net: str, folder: Path, make_screen: Callable[[Mapp
         kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rollover-fleet-")))
         devices = Fleet(fleet, document, kept, clock, operator, screen)
         stage = Stage(operator, devices, clock, screen, running.died)
+        stage.found.phases.append(Phase("start", began, time.time(), clock.now()))
         stack.callback(devices.stop)
         try:
             with stage.phase("set-up"):
@@ -58,7 +60,29 @@ def play(scenario: Scenario, net: str, folder: Path, make_screen: Callable[[Mapp
         except FAILURES as error:
             stage.found.problems.append(f"{type(error).__name__}: {error}".splitlines()[0])
         ended = time.time()
-        entries = _journal(operator, stage)
-        facts = facts_of(entries, fed_by, ended)
+        facts = facts_of(_journal(operator, stage), fed_by, ended)
         played = Played(scenario.name, scenario.title, scenario.proves, scenario.rollovers, began, ended)
         return make_report(played, fed_by, facts, stage.found)
+
+
+def _journal(operator: Operator, stage: Stage) -> list[dict[str, Any]]:
+    try:
+        return operator.journal(since=0)
+    except RequestException:
+        stage.found.problems.append("the stand-in's journal cannot be read: nothing can be said of the devices")
+        return []
+
+
+@contextmanager
+def _devices_log(file: Path) -> Iterator[None]:
+    """What agents and SDKs log goes into a file: the terminal is for the person."""
+    handler = logging.FileHandler(file, mode="w")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.getLogger("device").setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -27,7 +27,9 @@ class Played:
     ended: float
 
 
-def make_report(played: Played, fed_by: Mapping[str, str], facts: Sequence[DeviceFacts], found: Found) -> dict[str, Any]:
+def make_report(
+    played: Played, fed_by: Mapping[str, str], facts: Sequence[DeviceFacts], found: Found
+) -> dict[str, Any]:
     """The content of report.json. Times ending in `_s` are seconds; positions in time are counted from the start."""
     devices = [_device(one, fed_by[one.registration_id], found, played.began) for one in facts]
     problems = [*found.problems, *(text for one in devices for text in _problems(one, found, played.rollovers))]
@@ -90,7 +92,7 @@ def _problems(device: Mapping[str, Any], found: Found, rollovers: int) -> list[s
 
 
 def _ended_on_newest(device: Mapping[str, Any], found: Found) -> bool:
-    return device["thumbprints"][-1:] == [found.newest.get(device["registration_id"])]
+    return list(device["thumbprints"][-1:]) == [found.newest.get(device["registration_id"])]
 
 
 def _swaps(device: Mapping[str, Any]) -> int:

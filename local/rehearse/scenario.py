@@ -83,7 +83,12 @@ class Stage:
     """What a scenario plays on."""
 
     def __init__(
-        self, operator: "Operator", fleet: "Fleet", clock: "MovedClock", screen: "Screen", died: Callable[[], str | None]
+        self,
+        operator: "Operator",
+        fleet: "Fleet",
+        clock: "MovedClock",
+        screen: "Screen",
+        died: Callable[[], str | None],
     ) -> None:
         self.operator = operator
         self.fleet = fleet

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 from cryptography import x509
@@ -217,8 +218,16 @@ class Device:
 class NotingHub:
     """Takes the hub's place and notes what DPS asks of it."""
 
-    host_name: str = "127.0.0.3"
+    host_name: str
     asked: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def in_place_of_the_hub(cls, azure: StandIn, monkeypatch: pytest.MonkeyPatch) -> "NotingHub":
+        """Put one there until the test ends; registrations end at once."""
+        noting = cls(azure.world.names.hub_host)
+        monkeypatch.setattr(azure.world, "hub", noting)
+        azure.control.patch("/knobs", {"assign_delay_s": 0})
+        return noting
 
     def provision_x509(self, device_id: str, **how: Any) -> str:
         self.asked.append({"device_id": device_id, **how})

@@ -21,9 +21,7 @@ ONE = self_signed("dev1")
 @pytest.fixture(autouse=True)
 def hub(azure: StandIn, monkeypatch: pytest.MonkeyPatch) -> NotingHub:
     """Takes notes in the hub's place."""
-    noting = NotingHub(azure.world.names.hub_host)
-    monkeypatch.setattr(azure.world, "hub", noting)
-    return noting
+    return NotingHub.in_place_of_the_hub(azure, monkeypatch)
 
 
 def enroll(azure: StandIn, *slots: Any, **members: Any) -> None:
@@ -136,7 +134,6 @@ BODY = b'{"registrationId": "dev1", "payload": null}'
 
 def test_replies_repeat_the_request_id_and_say_when_to_ask(azure: StandIn, tmp_path: Path) -> None:
     """azure-docs iot-mqtt-connect-to-iot-dps: $dps/registrations/res/202/?$rid=1&retry-after=3."""
-    azure.control.patch("/knobs", {"assign_delay_s": 0})
     enroll(azure, ONE)
     ((topic, body),) = talk(azure, tmp_path, (REGISTER.format(1), BODY))
     assert topic == "$dps/registrations/res/202/?$rid=1&retry-after=3"
@@ -210,7 +207,6 @@ def test_faults_strike_devices_too(
     azure: StandIn, hub: NotingHub, tmp_path: Path, kind: str, left: int
 ) -> None:
     """No fact about Azure: a lost reply leaves a registration under way, a reset does not."""
-    azure.control.patch("/knobs", {"assign_delay_s": 0})
     enroll(azure, ONE)
     azure.control.post("/faults", {"kind": kind, "service": "dps", "operation": "DeviceRegister"})
     with pytest.raises(CutOff):

@@ -59,8 +59,7 @@ def test_a_bulk_goes_as_recorded(azure: StandIn) -> None:
 
 def test_registrations_of_a_group_show_as_recorded(azure: StandIn, tmp_path: Path, monkeypatch: Any) -> None:
     """As above. The recorded device used a symmetric key, which is not emulated: ours shows a certificate."""
-    monkeypatch.setattr(azure.world, "hub", NotingHub())
-    azure.control.patch("/knobs", {"assign_delay_s": 0})
+    NotingHub.in_place_of_the_hub(azure, monkeypatch)
     *with_keys, get_state, query_states = recording("dps_registration_lifecycle.json")
     for entry in with_keys:
         replay(azure, entry, "", None)

@@ -138,7 +138,7 @@ def test_from_every_reachable_state_the_device_gets_online_when_there_is_a_way_i
                 trail.append((now.doing, event))
                 now, _ = step(now, event)
             assert now.online, f"stuck: {state}\nin {before}\n" + "\n".join(map(str, trail))
-    print(f"{len(REACHABLE)} states, {runs} runs")  # noqa: T201 the count is a result
+    print(f"{len(REACHABLE)} states, {runs} runs")
 
 
 def test_no_circle_of_attempts_is_without_a_wait() -> None:

@@ -107,7 +107,7 @@ def test_a_power_cut_at_any_point_leaves_the_accepted_pair_whole(
             operation(store)
             check(content_of(store), accepted, possible)
     record_property("cut_points", points)
-    print(f"{case}: {points} cut points, {outcomes} states of the medium")  # noqa: T201 the count is a result
+    print(f"{case}: {points} cut points, {outcomes} states of the medium")
 
 
 def content_of(store: CertificateStore) -> dict[str, bytes]:
@@ -128,7 +128,7 @@ def test_a_second_cut_while_recovering_from_the_first_loses_nothing_either() -> 
                         outcomes += 1
                         check(twice, accepted, possible)
         assert outcomes, case
-    print(f"{outcomes} states of the medium after two cuts")  # noqa: T201 the count is a result
+    print(f"{outcomes} states of the medium after two cuts")
 
 
 def test_a_store_that_skips_a_sync_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,4 +210,4 @@ def test_a_process_killed_before_any_filesystem_call_leaves_a_usable_pair(tmp_pa
     first_commit = next(i for i, current in enumerate(currents) if current)
     assert None not in currents[first_commit:]
     assert len(set(currents[first_commit:])) == 2  # A, then B, and nothing between
-    print(f"{points} kill points on the real filesystem")  # noqa: T201 the count is a result
+    print(f"{points} kill points on the real filesystem")

@@ -127,3 +127,45 @@ def test_a_lost_answer_to_any_write_leads_to_the_same_end(
         end, _, _ = _roll(plant, f"lost-{number}", base, tmp_path, "--lose-reply-of-write", str(number))
         assert end == expected, f"lost the answer to write {number}"
     print(f"\nlost the answer to {len(numbers)} of {len(writes)} writes of a rollover; the same end each time")
+
+
+# Every write of a rollover to DPS, hub, vault and topic, in order: (service, operation, how many of its kind before).
+SERVICE_WRITES = [
+    ("eventgrid", "PublishEvents", 0),
+    ("keyvault", "CreateCertificate", 0),
+    ("dps", "PutEnrollment", 0),
+    ("iothub", "PutDevice", 0),
+    ("iothub", "PutJob", 0),
+    ("eventgrid", "PublishEvents", 1),
+    ("dps", "PutEnrollment", 1),
+    ("eventgrid", "PublishEvents", 2),
+]
+
+
+@pytest.mark.proof
+def test_a_connection_cut_after_any_write_to_a_service_leads_to_the_same_end(
+    plant: Plant, base: str, reference: tuple[dict[str, Any], list[str]], whole: bool, tmp_path: Path
+) -> None:
+    """The real thing, over TLS: the service has written, the connection is reset, the SDK does what it does."""
+    expected, writes = reference
+    sent = [w for w in writes if f"http://{plant.address}:" not in w]
+    assert len(sent) == len(SERVICE_WRITES), sent
+    chosen = SERVICE_WRITES if whole else random.Random(SEED).sample(SERVICE_WRITES, SAMPLE)
+    for number, (service, operation, skip) in enumerate(chosen):
+        name = f"cut-{number}"
+        plant.standin.control.put("/clock", {"set": base})
+        device = plant.install(name, tmp_path).live()
+        fault = {"kind": "lost_reply", "service": service, "operation": operation, "skip": skip}
+        host = plant.host(**SETTINGS)
+        try:
+            plant.standin.control.post("/faults", fault)
+            assert host.deliver(plant.event(name)) or host.deliver(plant.event(name))
+            _give_time(plant, lambda host=host, name=name: _done(host, name), f"{name}: done", host)
+            struck = plant.standin.control.get("/faults")
+            assert not struck or struck[0].get("times") == 0, f"{service} {operation} was not struck"
+            assert _end(plant, host, name) == expected, f"cut after {service} {operation} {skip}"
+        finally:
+            plant.standin.control.delete("/faults")
+            device.stop()
+            host.stop()
+    print(f"\nconnection cut after {len(chosen)} of {len(SERVICE_WRITES)} service writes; the same end each time")

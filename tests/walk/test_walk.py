@@ -34,13 +34,19 @@ class Ground:
     interrupts: bool
 
 
+WORLDS = {
+    "as recorded": Knobs(),
+    "retired as soon as moved": Knobs(retire_when_moved=True),
+    "no mirroring": Knobs(mirror_primary=False),
+    "the hub gets the enrollment's two certificates": Knobs(hub_slots="enrollment"),
+    "policy never, thumbprint not refreshed": Knobs(refreshes=False),
+}
 GROUNDS = [
-    Ground("as recorded", Knobs(), 1, interrupts=True),
-    Ground("retired as soon as moved", Knobs(retire_when_moved=True), 1, interrupts=True),
-    Ground("no mirroring", Knobs(mirror_primary=False), 1, interrupts=True),
-    Ground("the hub gets the enrollment's two certificates", Knobs(hub_slots="enrollment"), 1, interrupts=True),
-    Ground("policy never, thumbprint not refreshed", Knobs(refreshes=False), 1, interrupts=True),
-    Ground("a person edits twice", Knobs(), 2, interrupts=False),
+    *(Ground(f"{name}; every race", knobs, 0, interrupts=True) for name, knobs in WORLDS.items()),
+    *(
+        Ground(f"{name}; a person or the vault interferes", knobs, 1, interrupts=False)
+        for name, knobs in WORLDS.items()
+    ),
 ]
 
 
