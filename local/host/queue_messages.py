@@ -30,23 +30,20 @@ def account_of(connection: str) -> QueueServiceClient:
 
 def metadata_of(message: QueueMessage, text: str) -> dict[str, TypedData]:
     """What the host adds to a queue message (azure-functions-host GrpcMessageConversionExtensions.ToRpc)."""
-
-    def quoted(value: datetime | None) -> TypedData:
-        return TypedData(json=json.dumps(value.isoformat() if value else None))
-
+    times: dict[str, datetime | None] = {
+        "ExpirationTime": message.expires_on,
+        "InsertionTime": message.inserted_on,
+        "NextVisibleTime": message.next_visible_on,
+    }
     return {
         "Id": TypedData(string=message.id),
         "DequeueCount": TypedData(json=json.dumps(message.dequeue_count)),
-        "ExpirationTime": quoted(message.expires_on),
-        "InsertionTime": quoted(message.inserted_on),
-        "NextVisibleTime": quoted(message.next_visible_on),
         "PopReceipt": TypedData(string=message.pop_receipt),
         "QueueTrigger": TypedData(string=text),
+        **{name: TypedData(json=json.dumps(time.isoformat())) for name, time in times.items() if time},
     }
 
 
-def metadata_by_hand() -> dict[str, TypedData]:
+def metadata_by_hand(text: str) -> dict[str, TypedData]:
     """The metadata of a message that was never in a queue: the function was asked for by an administrator."""
-    times = {name: TypedData(json="null") for name in ("ExpirationTime", "InsertionTime", "NextVisibleTime")}
-    texts = {"Id": TypedData(string="by-hand"), "PopReceipt": TypedData(string="")}
-    return {**texts, **times, "DequeueCount": TypedData(json="1")}
+    return metadata_of(QueueMessage(content=text, id="by-hand", dequeue_count=1, pop_receipt=""), text)

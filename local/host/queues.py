@@ -62,6 +62,9 @@ class QueueListener:
             if found:
                 pause = FIRST_POLL_S
                 continue
+            if self._silent:
+                await rest(stop, AGAIN_S)
+                continue
             await rest(stop, pause)
             pause = min(pause * SLOWER, self._options.max_polling_interval.total_seconds())
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -75,7 +78,7 @@ class QueueListener:
         found: list[QueueMessage] = []
         try:
             batch = self._queue.receive_messages(
-                messages_per_page=self._options.batch_size, visibility_timeout=self._lease_s
+                messages_per_page=self._options.batch_size, visibility_timeout=self._lease_s, retry_total=0
             )
             async for page in batch.by_page():
                 found = [message async for message in page]
@@ -100,7 +103,7 @@ class QueueListener:
     async def _make(self, queue: QueueClient, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await queue.create_queue()
+                await queue.create_queue(retry_total=0)
             except ResourceExistsError:
                 return
             except AzureError as error:

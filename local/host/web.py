@@ -75,7 +75,7 @@ class Web:
             case "timerTrigger":
                 await Timer(self._worker, function).fire(past_due=False)
             case "queueTrigger":
-                await self._worker.invoke(function, TypedData(string=text), metadata_by_hand())
+                await self._worker.invoke(function, TypedData(string=text), metadata_by_hand(text))
             case "eventHubTrigger":
                 await deliver(self._worker, function, [text])
             case _:

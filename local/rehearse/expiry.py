@@ -7,13 +7,13 @@ from typing import Any
 from azure.keyvault.certificates import CertificateContentType
 
 from local.rehearse.fleet import PIPELINE, Member, members
-from local.rehearse.operator import Operator, VaultCertificate
+from local.rehearse.operator import VaultCertificate
 from local.rehearse.scenario import Stage
 
 DEVICES = 10
 NEAR = timedelta(days=29)
 AFTER = timedelta(minutes=2)
-ORDINALS = ("first", "second")
+ORDINALS = ("1st", "2nd")
 
 
 class Expiry:
@@ -32,40 +32,48 @@ class Expiry:
     def members(self) -> Sequence[Member]:
         return members(DEVICES)
 
-    def prepare(self, operator: Operator, fleet: Sequence[Member]) -> None:
-        """Certificates in the vault, enrollments in DPS."""
-        pem, pfx = CertificateContentType.pem, CertificateContentType.pkcs12
-        types = {one.registration_id: pem if one.fed_by == PIPELINE else pfx for one in fleet}
-        for registration_id, certificate in operator.create_certificates(types).items():
-            operator.enroll(registration_id, certificate)
-
     def run(self, stage: Stage) -> None:
-        names = stage.fleet.registration_ids
-        with stage.phase("first connection"):
-            stage.wait_for("devices connected", stage.fleet.online)
-            in_use = {name: stage.operator.latest(name) for name in names}
-            stage.found.newest = {name: certificate.sha256 for name, certificate in in_use.items()}
-            for name in names:
-                stage.found.slots[name] = [self._slot(stage, name, in_use[name].sha256)]
+        """Set up, then every rollover."""
+        with stage.phase("set-up"):
+            in_use = self._set_up(stage)
         for number, ordinal in enumerate(ORDINALS, 1):
             in_use = self._roll(stage, number, ordinal, in_use)
+
+    def _set_up(self, stage: Stage) -> dict[str, VaultCertificate]:
+        """Certificates in the vault, enrollments in DPS, devices connected; gives the certificates."""
+        pem, pfx = CertificateContentType.pem, CertificateContentType.pkcs12
+        types = {one.registration_id: pem if one.fed_by == PIPELINE else pfx for one in stage.fleet.members}
+        certificates = stage.operator.create_certificates(types)
+        for name, certificate in certificates.items():
+            stage.operator.enroll(name, certificate)
+        stage.found.newest = _thumbprints(certificates)
+        stage.fleet.start()
+        stage.wait_for("set-up: devices connected", lambda: _on(stage, stage.found.newest))
+        for name, certificate in certificates.items():
+            stage.found.slots[name] = [self._slot(stage, name, certificate.sha256)]
+        return certificates
 
     def _roll(
         self, stage: Stage, number: int, ordinal: str, outgoing: dict[str, VaultCertificate]
     ) -> dict[str, VaultCertificate]:
         """One rollover of every device, from near-expiry to the end of the outgoing certificate."""
         with stage.phase(f"{ordinal} rollover", _first_end(outgoing) - NEAR):
-            stage.wait_for(f"{ordinal} rollover: devices on the new certificate", lambda: _resting(stage, outgoing))
+            stage.wait_for(
+                f"{ordinal} rollover: the app waits for the old certificate's end", lambda: _resting(stage, outgoing)
+            )
             incoming = {name: stage.operator.latest(name) for name in outgoing}
-            stage.found.newest = {name: certificate.sha256 for name, certificate in incoming.items()}
+            stage.found.newest = _thumbprints(incoming)
+            stage.wait_for(
+                f"{ordinal} rollover: devices on the new certificate", lambda: _on(stage, stage.found.newest)
+            )
             stage.wait_for(
                 f"{ordinal} rollover: hub identities on the new certificate",
                 lambda: {name for name in outgoing if _moved(stage, name, outgoing[name], incoming[name])},
             )
             for name in outgoing:
                 stage.found.slots[name].append(self._slot(stage, name, incoming[name].sha256))
-        with stage.phase(f"{ordinal} retirement", _last_end(outgoing) + AFTER):
-            stage.wait_for(f"{ordinal} rollover: old certificates gone", lambda: _done(stage, number))
+        with stage.phase(f"{ordinal} expiry", _last_end(outgoing) + AFTER):
+            stage.wait_for(f"{ordinal} expiry: old certificates gone", lambda: _done(stage, number))
             self._check_gone(stage, number, outgoing)
         return incoming
 
@@ -83,6 +91,15 @@ class Expiry:
             history = stage.found.slots[name]
             if history[-1] == history[-2]:
                 stage.found.problems.append(f"{name}: the slots did not swap, the new certificate is in {history[-1]}")
+
+
+def _thumbprints(certificates: dict[str, VaultCertificate]) -> dict[str, str]:
+    return {name: certificate.sha256 for name, certificate in certificates.items()}
+
+
+def _on(stage: Stage, thumbprints: dict[str, str]) -> set[str]:
+    """Whose session with the hub was made with this certificate, by the journal."""
+    return {one.registration_id for one in stage.facts() if one.thumbprints[-1:] == (thumbprints[one.registration_id],)}
 
 
 def _first_end(certificates: dict[str, VaultCertificate]) -> datetime:

@@ -131,10 +131,6 @@ class Fleet:
         for agent in self._agents:
             agent.start()
 
-    def online(self) -> set[str]:
-        """Which devices have a session, as far as they know."""
-        return {one.registration_id for one, agent in zip(self.members, self._agents, strict=True) if agent.online}
-
     def stop(self) -> None:
         """Switch everything off, all at the same time."""
         ending = [threading.Thread(target=agent.stop, args=(10.0,), daemon=True) for agent in self._agents]

@@ -70,7 +70,12 @@ def _phases(axes: Axes, report: Mapping[str, Any]) -> None:
         clock = datetime.fromisoformat(phase["clock"])
         label = f"{phase['name']}\n{clock:%Y-%m-%d}"
         axes.annotate(
-            label, (began, 1.0), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points", va="bottom"
+            label,
+            (began, 1.0),
+            (3, 4 + 26 * (number % 2)),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="bottom",
         )
 
 

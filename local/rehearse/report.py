@@ -138,6 +138,13 @@ def _phase(phase: Phase, began: float) -> dict[str, Any]:
     }
 
 
+def gap_text(seconds: float | None) -> str:
+    """A gap in words; None stands for a device that was never on."""
+    if seconds is None:
+        return "never on"
+    return "under 1 ms" if seconds < 0.001 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
 def write_report(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write report.json and report.html into `folder`; their paths."""
     data, page = folder / "report.json", folder / "report.html"
@@ -155,6 +162,7 @@ def page_of(report: Mapping[str, Any]) -> str:
     from local.rehearse.picture import describe, picture
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["gap"] = gap_text
     template = environment.from_string(TEMPLATE.read_text())
     # The picture is SVG made here; matplotlib escapes the names in it.
     return template.render(report=report, picture=Markup(picture(report)), description=describe(report))  # noqa: S704

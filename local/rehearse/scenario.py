@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from local.rehearse.journal import DeviceFacts, facts_of
 
 if TYPE_CHECKING:
     from local.rehearse.fleet import Fleet, Member
@@ -64,11 +66,11 @@ class Scenario(Protocol):
     def members(self) -> Sequence["Member"]:
         """The fleet it needs."""
 
-    def prepare(self, operator: "Operator", fleet: Sequence["Member"]) -> None:
-        """What must be there before the devices are switched on."""
-
     def run(self, stage: "Stage") -> None:
-        """Play it. ScenarioFailed when it cannot go on; what is wrong but lets it go on is noted in `stage.found`."""
+        """Play it, from an empty Azure and a fleet that is switched off.
+
+        ScenarioFailed when it cannot go on; what is wrong but lets it go on is noted in `stage.found`.
+        """
 
 
 def load(name: str) -> Scenario:
@@ -96,6 +98,12 @@ class Stage:
         self.screen = screen
         self.found = Found()
         self._died = died
+        self._entries: list[dict[str, Any]] = []
+
+    def facts(self) -> list[DeviceFacts]:
+        """What the stand-in's journal says of each device up to now."""
+        self._entries += self.operator.journal(self._entries[-1]["seq"] if self._entries else 0)
+        return facts_of(self._entries, self.fleet.registration_ids, time.time())
 
     @contextmanager
     def phase(self, name: str, clock: datetime | None = None) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """What a person sees while a rehearsal runs, and its closing table."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from local.rehearse.report import gap_text
 
 SHOWN_DIGITS = 8
 COLOURS = ("cyan", "yellow", "green", "magenta")
@@ -60,16 +63,25 @@ class LiveScreen:
     """A table that keeps up, for a terminal."""
 
     def __init__(self, console: Console, title: str, fleet: Mapping[str, str]) -> None:
-        self._title = title
+        self._console, self._title = console, title
         self._rows = {name: _Row(fed_by) for name, fed_by in fleet.items()}
-        self._phase, self._progress = "starting", ""
+        self._phase, self._progress = "start: stand-in, Azurite and Functions host", ""
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=5, transient=True)
         self._live.start()
 
     def phase(self, name: str, clock: datetime) -> None:
+        self._leave(f"{name}: the clock says {clock:%Y-%m-%d %H:%M} UTC")
+
+    def _leave(self, following: str) -> None:
+        """The phase that is over stays on the screen, as a line above the table."""
+        now = time.monotonic()
         with self._lock:
-            self._phase = f"{name} · the clock says {clock:%Y-%m-%d %H:%M} UTC"
+            line = f"{now - self._began:5.1f} s  {self._phase}"
+            self._phase, self._began = following, now
+        # Not under the lock: the console draws the picture too, and the picture takes the lock.
+        self._console.print(line, style="dim")
 
     def progress(self, what: str, done: int, total: int) -> None:
         with self._lock:
@@ -89,6 +101,8 @@ class LiveScreen:
 
     def stop(self) -> None:
         self._live.stop()
+        self._leave("")
+        self._console.print()
 
     def _picture(self) -> Group:
         table = Table(expand=False, box=None, padding=(0, 2, 0, 0))
@@ -156,7 +170,7 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
             str(device["rollovers"]),
             str(device["registrations"]),
             Text(str(refused), "bold red" if refused else ""),
-            gap(device["longest_gap_s"]),
+            gap_text(device["longest_gap_s"]),
         )
     console.print(table)
     console.print()
@@ -167,10 +181,3 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
         console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
     for file in files:
         console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def gap(seconds: float | None) -> str:
-    """A gap in words; None stands for "never connected"."""
-    if seconds is None:
-        return "never on"
-    return "none" if seconds < 0.001 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

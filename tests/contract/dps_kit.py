@@ -44,11 +44,7 @@ class Credential:
 
     def issue(self, common_name: str, **kind: Any) -> "Credential":
         """A certificate signed by this one; `above` is this one and what is above it, but no root."""
-        above = (
-            self.above
-            if self.certificate.subject == self.certificate.issuer
-            else (self.certificate, *self.above)
-        )
+        above = self.above if self.certificate.subject == self.certificate.issuer else (self.certificate, *self.above)
         return _made(common_name, self, above, **kind)
 
     def showing(self, *above: "Credential") -> "Credential":
@@ -91,9 +87,7 @@ def _made(
     return Credential(key, certificate, above)
 
 
-def x509_enrollment(
-    registration_id: str, primary: Any, secondary: Any = None, **members: Any
-) -> dict[str, Any]:
+def x509_enrollment(registration_id: str, primary: Any, secondary: Any = None, **members: Any) -> dict[str, Any]:
     """The body of an individual enrollment. A slot is a Credential, Raw, an `info`, or None (sent as null)."""
     slots = {"primary": _slot(primary), "secondary": _slot(secondary)}
     attestation = {"type": "x509", "x509": {"clientCertificates": slots}}
@@ -142,9 +136,7 @@ def service(azure: StandIn) -> DeviceProvisioningClient:
     return DeviceProvisioningClient.from_connection_string(azure.endpoints["dps"]["connection_string"])
 
 
-def token(
-    azure: StandIn, principal: str = "operator", resource: str = "https://azure-devices-provisioning.net"
-) -> str:
+def token(azure: StandIn, principal: str = "operator", resource: str = "https://azure-devices-provisioning.net") -> str:
     """An access token of the local identity endpoint."""
     environment = azure.endpoints["environment"]
     answer = requests.get(

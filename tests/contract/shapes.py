@@ -38,9 +38,7 @@ def differences(recorded: Any, answered: Any, where: str = "$") -> list[str]:
     return [] if mine == theirs else [f"{where} is {mine}, recorded {theirs}"]
 
 
-def header_differences(
-    recorded: Mapping[str, str], answered: Mapping[str, str], names: Iterable[str]
-) -> list[str]:
+def header_differences(recorded: Mapping[str, str], answered: Mapping[str, str], names: Iterable[str]) -> list[str]:
     """The same for headers: which of `names` are there. Values are compared for Content-Type and x-ms-item-
     type.
     """

@@ -93,9 +93,7 @@ def test_a_device_without_a_certificate_is_refused(azure: StandIn) -> None:
     """azure-docs iot-dps-https-x509-support."""
     dps = azure.endpoints["dps"]
     url = f"{dps['service_url']}/{dps['id_scope']}/registrations/dev1/register"
-    answer = requests.put(
-        url, params={"api-version": "2021-06-01"}, json={"registrationId": "dev1"}, timeout=10
-    )
+    answer = requests.put(url, params={"api-version": "2021-06-01"}, json={"registrationId": "dev1"}, timeout=10)
     assert (answer.status_code, answer.json()["errorCode"]) == (401, 401002)
 
 
@@ -105,9 +103,7 @@ def test_registering_with_a_key_is_not_emulated(azure: StandIn) -> None:
     service(azure).enrollment.create_or_update("dev1", body)
     dps = azure.endpoints["dps"]
     url = f"{dps['service_url']}/{dps['id_scope']}/registrations/dev1/register"
-    answer = requests.put(
-        url, params={"api-version": "2021-06-01"}, json={"registrationId": "dev1"}, timeout=10
-    )
+    answer = requests.put(url, params={"api-version": "2021-06-01"}, json={"registrationId": "dev1"}, timeout=10)
     assert (answer.status_code, "symmetricKey" in answer.text) == (501, True)
 
 
@@ -117,16 +113,11 @@ def test_a_wrong_id_scope_is_refused(azure: StandIn, device: Any) -> None:
     enroll(azure, one)
     url = f"{azure.endpoints['dps']['service_url']}/0ne99999999/registrations/dev1/register"
     cert, body = one.files(device(one).folder), {"registrationId": "dev1"}
-    assert (
-        requests.put(url, params={"api-version": "2021-06-01"}, json=body, cert=cert, timeout=10).status_code
-        == 401
-    )
+    assert requests.put(url, params={"api-version": "2021-06-01"}, json=body, cert=cert, timeout=10).status_code == 401
 
 
 @pytest.mark.parametrize("needed", [False, True])
-def test_an_enrolled_leaf_of_a_ca_may_need_that_ca_verified(
-    azure: StandIn, device: Any, needed: bool
-) -> None:
+def test_an_enrolled_leaf_of_a_ca_may_need_that_ca_verified(azure: StandIn, device: Any, needed: bool) -> None:
     """azure-docs iot-dps-https-x509-support says so, azure-docs#45917 asks, old reports do without. A knob."""
     azure.control.patch("/knobs", {"individual_leaf_needs_verified_ca": needed})
     leaf, own = ROOT.issue("dev1"), self_signed("dev2")

@@ -51,9 +51,7 @@ def test_a_bulk_takes_ten_at_most(azure: StandIn) -> None:
     with pytest.raises(HttpResponseError) as refused:
         service(azure).enrollment.run_bulk_operation({"mode": "create", "enrollments": bodies})
     assert refused.value.status_code == 400
-    assert service(azure).enrollment.run_bulk_operation({"mode": "create", "enrollments": bodies[:10]})[
-        "isSuccessful"
-    ]
+    assert service(azure).enrollment.run_bulk_operation({"mode": "create", "enrollments": bodies[:10]})["isSuccessful"]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +114,7 @@ def test_a_query_may_name_its_source(azure: StandIn, query: str) -> None:
     assert call(azure, "POST", "/enrollments/query", {"query": query}).json() == []
 
 
-@pytest.mark.parametrize(
-    "query", [None, "", "SELECT registrationId", "SELECT * FROM devices", "SELECT * WHERE 1=1"]
-)
+@pytest.mark.parametrize("query", [None, "", "SELECT registrationId", "SELECT * FROM devices", "SELECT * WHERE 1=1"])
 def test_another_query_is_refused(azure: StandIn, query: Any) -> None:
     """The published grammar has nothing else."""
     assert call(azure, "POST", "/enrollments/query", {"query": query}).status_code == 400
@@ -129,6 +125,4 @@ def test_another_query_is_refused(azure: StandIn, query: Any) -> None:
 )
 def test_paging_headers_that_mean_nothing_are_refused(azure: StandIn, headers: dict[str, str]) -> None:
     """A guess; never a 500."""
-    assert (
-        call(azure, "POST", "/enrollments/query", {"query": "SELECT *"}, headers=headers).status_code == 400
-    )
+    assert call(azure, "POST", "/enrollments/query", {"query": "SELECT *"}, headers=headers).status_code == 400

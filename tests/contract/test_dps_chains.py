@@ -173,9 +173,7 @@ def test_deleting_what_shuts_a_device_out_lets_it_in_again(azure: StandIn, devic
 
 
 @pytest.mark.parametrize("claims", [False, True])
-def test_an_enrollment_may_keep_its_registration_id_from_the_group(
-    azure: StandIn, device: Any, claims: bool
-) -> None:
+def test_an_enrollment_may_keep_its_registration_id_from_the_group(azure: StandIn, device: Any, claims: bool) -> None:
     """azure-docs speak of certificates only, so another leaf of the same name comes in by the group. A knob."""
     azure.control.patch("/knobs", {"enrollment_claims_registration_id": claims})
     add_ca(azure, "root", ROOT)

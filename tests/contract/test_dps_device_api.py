@@ -64,9 +64,7 @@ def test_registrations_have_a_quota_of_their_own(azure: StandIn, hub: NotingHub,
     assert device.start().status_code == 429
 
 
-def test_an_operation_belongs_to_the_device_that_started_it(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_an_operation_belongs_to_the_device_that_started_it(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """REST: Operation Status Lookup; what a stranger sees is a guess."""
     enroll(azure, ONE, TWO)
     operation = Device(azure, "dev1", ONE, tmp_path).start().json()["operationId"]
@@ -84,7 +82,5 @@ def test_the_body_must_name_the_same_device(azure: StandIn, hub: NotingHub, tmp_
 def test_a_signing_request_is_not_emulated(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """azure-rest-api-specs 2025-07-01-preview has `csr`; the stand-in says that it lacks it."""
     enroll(azure, ONE)
-    answer = Device(azure, "dev1", ONE, tmp_path).ask(
-        "PUT", "/register", {"registrationId": "dev1", "csr": "AAAA"}
-    )
+    answer = Device(azure, "dev1", ONE, tmp_path).ask("PUT", "/register", {"registrationId": "dev1", "csr": "AAAA"})
     assert (answer.status_code, "signing request" in answer.text) == (501, True)

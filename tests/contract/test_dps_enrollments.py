@@ -93,9 +93,7 @@ def test_a_registration_id_is_found_in_any_case_but_shown_as_stored(azure: Stand
     client = service(azure)
     client.enrollment.create_or_update("Plant:Dev-1", x509_enrollment("Plant:Dev-1", ONE))
     assert client.enrollment.get("PLANT:dev-1")["registrationId"] == "Plant:Dev-1"
-    changed = client.enrollment.create_or_update(
-        "plant:dev-1", x509_enrollment("plant:dev-1", ONE), if_match="*"
-    )
+    changed = client.enrollment.create_or_update("plant:dev-1", x509_enrollment("plant:dev-1", ONE), if_match="*")
     assert changed["registrationId"] == "Plant:Dev-1"
 
 
@@ -158,9 +156,7 @@ def test_a_put_replaces_everything(azure: StandIn) -> None:
 
 
 @pytest.mark.parametrize(("visible", "shown_to_old"), [(True, True), (False, False)])
-def test_a_credential_policy_shows_to_new_versions_always(
-    azure: StandIn, visible: bool, shown_to_old: bool
-) -> None:
+def test_a_credential_policy_shows_to_new_versions_always(azure: StandIn, visible: bool, shown_to_old: bool) -> None:
     """azure-rest-api-specs: credentialPolicyName since 2025-07-01-preview. Whether 2021-10-01 shows it: a
     knob.
     """

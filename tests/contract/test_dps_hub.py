@@ -28,9 +28,7 @@ def enroll(azure: StandIn, *slots: Any, **members: Any) -> None:
     service(azure).enrollment.create_or_update("dev1", x509_enrollment("dev1", *slots, **members))
 
 
-def test_the_identity_is_self_signed_with_the_leaf_twice(
-    azure: StandIn, registry: Any, tmp_path: Path
-) -> None:
+def test_the_identity_is_self_signed_with_the_leaf_twice(azure: StandIn, registry: Any, tmp_path: Path) -> None:
     """azure-iot-sdk-java#1220, azure-docs#70976: also for a device of a group, under a CA."""
     root = self_signed("Root", ca=True)
     add_ca(azure, "root", root)
@@ -41,9 +39,7 @@ def test_the_identity_is_self_signed_with_the_leaf_twice(
     assert thumbprints(registry) == (leaf.sha256, leaf.sha256)
 
 
-def test_registering_with_the_other_certificate_moves_the_hub(
-    azure: StandIn, registry: Any, tmp_path: Path
-) -> None:
+def test_registering_with_the_other_certificate_moves_the_hub(azure: StandIn, registry: Any, tmp_path: Path) -> None:
     """azure-iot-cli-extension live tests: primary first, then secondary, and the hub follows."""
     enroll(azure, ONE, TWO)
     assert Device(azure, "dev1", ONE, tmp_path, "2021-10-01").register()["substatus"] == "initialAssignment"
@@ -74,9 +70,7 @@ def test_a_deleted_identity_comes_back_with_the_next_registration(
     assert thumbprints(registry) == (ONE.sha256, ONE.sha256)
 
 
-def test_a_busy_hub_fails_registrations_that_dps_accepts(
-    azure: StandIn, registry: Any, tmp_path: Path
-) -> None:
+def test_a_busy_hub_fails_registrations_that_dps_accepts(azure: StandIn, registry: Any, tmp_path: Path) -> None:
     """Both quotas count: identity registry of the hub, registrations of DPS (telemetry-simulator#39: 429003)."""
     azure.control.patch("/throttles", {"limits": {"iothub/registry": {"amount": 1, "per_s": 600}}})
     enroll(azure, ONE)
@@ -85,9 +79,7 @@ def test_a_busy_hub_fails_registrations_that_dps_accepts(
     assert (first["status"], second["status"], second["errorCode"] // 1000) == ("assigned", "failed", 429)
 
 
-def test_disabling_the_enrollment_leaves_the_identity_enabled(
-    azure: StandIn, registry: Any, tmp_path: Path
-) -> None:
+def test_disabling_the_enrollment_leaves_the_identity_enabled(azure: StandIn, registry: Any, tmp_path: Path) -> None:
     """azure-docs how-to-revoke-device-access-portal: the hub must be told separately."""
     enroll(azure, ONE)
     Device(azure, "dev1", ONE, tmp_path).register()

@@ -63,9 +63,7 @@ def test_a_device_that_nobody_enrolled_is_refused_at_register(azure: StandIn, tm
     assert "401" in str(refused.value.__cause__)
 
 
-def test_a_disabled_enrollment_shows_as_a_final_status(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_a_disabled_enrollment_shows_as_a_final_status(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """azure-iot-cli-extension live tests: status "disabled" with 200."""
     enroll(azure, ONE, provisioningStatus="disabled")
     with pytest.raises(ClientError) as refused:
@@ -162,9 +160,7 @@ def test_a_refusal_has_the_error_body(azure: StandIn, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b'{"registrationId": "dev2"}'])
-def test_a_payload_that_names_no_device_is_a_bad_request(
-    azure: StandIn, tmp_path: Path, payload: bytes
-) -> None:
+def test_a_payload_that_names_no_device_is_a_bad_request(azure: StandIn, tmp_path: Path, payload: bytes) -> None:
     """As over HTTPS."""
     ((topic, _),) = talk(azure, tmp_path, (REGISTER.format(1), payload))
     assert topic.startswith("$dps/registrations/res/400/")
@@ -188,9 +184,7 @@ def test_registering_with_a_key_is_not_emulated(azure: StandIn, tmp_path: Path) 
     assert "symmetricKey" in said["message"]
 
 
-def test_who_shows_neither_certificate_nor_token_is_refused_at_connect(
-    azure: StandIn, tmp_path: Path
-) -> None:
+def test_who_shows_neither_certificate_nor_token_is_refused_at_connect(azure: StandIn, tmp_path: Path) -> None:
     """A guess: CONNACK 5."""
     with pytest.raises(CutOff):
         talk(azure, tmp_path, (REGISTER.format(1), BODY), credential=None)
@@ -203,9 +197,7 @@ def test_a_topic_that_dps_does_not_have_ends_the_connection(azure: StandIn, tmp_
 
 
 @pytest.mark.parametrize(("kind", "left"), [("lost_reply", 1), ("reset", 0)])
-def test_faults_strike_devices_too(
-    azure: StandIn, hub: NotingHub, tmp_path: Path, kind: str, left: int
-) -> None:
+def test_faults_strike_devices_too(azure: StandIn, hub: NotingHub, tmp_path: Path, kind: str, left: int) -> None:
     """No fact about Azure: a lost reply leaves a registration under way, a reset does not."""
     enroll(azure, ONE)
     azure.control.post("/faults", {"kind": kind, "service": "dps", "operation": "DeviceRegister"})

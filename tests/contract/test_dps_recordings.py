@@ -15,9 +15,7 @@ from tests.standin import StandIn
 HEADERS = ("Content-Type", "ETag", "x-ms-item-type", "x-ms-continuation", "x-ms-max-item-count")
 
 
-def replay(
-    azure: StandIn, entry: dict[str, Any], etag: str, certificate: Credential | None
-) -> dict[str, Any]:
+def replay(azure: StandIn, entry: dict[str, Any], etag: str, certificate: Credential | None) -> dict[str, Any]:
     """Send one recorded request, compare, and give our answer's body."""
     path, _, query = entry["path"].partition("?")
     params = dict(pair.split("=") for pair in query.split("&"))
@@ -66,9 +64,7 @@ def test_registrations_of_a_group_show_as_recorded(azure: StandIn, tmp_path: Pat
     root = self_signed("Recorded Root", ca=True)
     add_ca(azure, "root", root)
     group = x509_group("reg_enroll_grp_4dfe3739", root)
-    assert call(
-        azure, "PUT", "/enrollmentGroups/reg_enroll_grp_4dfe3739", group, headers={"If-Match": "*"}
-    ).ok
+    assert call(azure, "PUT", "/enrollmentGroups/reg_enroll_grp_4dfe3739", group, headers={"If-Match": "*"}).ok
     Device(azure, "device-4dfe3739", root.issue("device-4dfe3739"), tmp_path).register()
     replay(azure, get_state, "", None)
     replay(azure, query_states, "", None)

@@ -35,9 +35,7 @@ def enroll(azure: StandIn, *slots: Any, **members: Any) -> dict[str, Any]:
     return dict(client.enrollment.create_or_update("dev1", body, if_match="*" if there else None))
 
 
-def test_a_register_is_accepted_first_and_assigned_later(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_a_register_is_accepted_first_and_assigned_later(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """azure-docs iot-dps-https-x509-support: 202 with operation ID, Location and Retry-After 3, then 200."""
     azure.control.patch("/knobs", {"assign_delay_s": 0.3})
     enroll(azure, ONE)
@@ -54,9 +52,7 @@ def test_a_register_is_accepted_first_and_assigned_later(
     assert ended.json()["registrationState"]["assignedHub"] == azure.world.names.hub_host
 
 
-def test_the_hub_gets_the_presented_leaf_in_both_slots(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_the_hub_gets_the_presented_leaf_in_both_slots(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """azure-iot-sdk-java#253 and #1220, iotedge#2951; the enrollment's other certificate is not written."""
     twin = {"tags": {"site": "a"}, "properties": {"desired": {}}}
     enroll(azure, ONE, TWO, deviceId="Pump-1", initialTwin=twin, capabilities={"iotEdge": True})
@@ -70,9 +66,7 @@ def test_the_hub_gets_the_presented_leaf_in_both_slots(
     ]
 
 
-def test_the_hub_may_get_the_enrollments_two_certificates(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_the_hub_may_get_the_enrollments_two_certificates(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """One reply in iotedge#2951 says so, against all other sources. A knob."""
     azure.control.patch("/knobs", {"hub_slots": "enrollment", "mirror_lone_primary": False})
     enroll(azure, ONE, TWO)
@@ -103,9 +97,7 @@ def test_the_reprovision_policy_reaches_the_hub(
     assert hub.asked[0]["policy"] == meaning
 
 
-def test_each_registration_moves_the_state_of_the_device(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_each_registration_moves_the_state_of_the_device(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """REST: DeviceRegistrationState. The time of creation stays, time of update and etag move."""
     client = service(azure)
     enroll(azure, ONE)
@@ -191,10 +183,8 @@ def test_enrollment_edits_never_touch_the_hub(azure: StandIn, hub: NotingHub, tm
     assert len(hub.asked) == 1
 
 
-def test_deleting_an_entry_takes_its_registrations_along(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
-    """A guess; no source says that they stay."""
+def test_deleting_an_enrollment_takes_its_registration_along(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
+    """A guess; no source says that it stays."""
     enroll(azure, ONE)
     Device(azure, "dev1", ONE, tmp_path).register()
     service(azure).enrollment.delete("dev1")
@@ -202,9 +192,18 @@ def test_deleting_an_entry_takes_its_registrations_along(
         service(azure).device_registration_state.get("dev1")
 
 
-def test_a_group_lists_the_registrations_that_went_through_it(
-    azure: StandIn, hub: NotingHub, tmp_path: Path
-) -> None:
+def test_deleting_a_group_takes_its_registrations_along(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
+    """A guess; no source says that they stay."""
+    root = self_signed("Root", ca=True)
+    add_ca(azure, "root", root)
+    service(azure).enrollment_group.create_or_update("g1", x509_group("g1", root))
+    Device(azure, "dev1", root.issue("dev1"), tmp_path).register()
+    service(azure).enrollment_group.delete("g1")
+    with pytest.raises(ResourceNotFoundError):
+        service(azure).device_registration_state.get("dev1")
+
+
+def test_a_group_lists_the_registrations_that_went_through_it(azure: StandIn, hub: NotingHub, tmp_path: Path) -> None:
     """REST: Device Registration State - Query; there is no such list for individual enrollments."""
     root = self_signed("Root", ca=True)
     add_ca(azure, "root", root)

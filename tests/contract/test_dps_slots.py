@@ -120,9 +120,7 @@ def test_an_info_of_another_certificate_is_refused_or_ignored(azure: StandIn, mo
     """No source tells what the service compares. A knob."""
     azure.control.patch("/knobs", {"info_mismatch_at_put": mode})
     put(azure, ONE, TWO)
-    foreign = info_of(
-        service(azure).enrollment.create_or_update("dev2", x509_enrollment("dev2", THREE)), "primary"
-    )
+    foreign = info_of(service(azure).enrollment.create_or_update("dev2", x509_enrollment("dev2", THREE)), "primary")
     if mode == "keep":
         assert in_slots(put(azure, foreign, None)) == (ONE.sha256, ONE.sha256)
         return

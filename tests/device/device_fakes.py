@@ -92,8 +92,10 @@ class FakeSource:
 
     def __init__(self, *credentials: Credential) -> None:
         self.credentials: list[Credential] | None = list(credentials)
+        self.asked = 0
 
     def newest(self, hint: Hint | None) -> Credential | None:
+        self.asked += 1
         if self.credentials is None:
             raise SourceUnavailable("not now")
         for credential in self.credentials:

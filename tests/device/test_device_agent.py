@@ -80,6 +80,8 @@ def test_a_swap_happens_once_however_often_it_is_asked_for(start: Start, cloud: 
     assert answers <= {202, 200}
     eventually(lambda: call(cloud, NEW) == 200)
     assert timeline.names().count("swapped") == 1
+    eventually(lambda: agent._inbox.empty())
+    assert agent._lookout.wanted is None, "the agent goes on looking for what it is on"
     assert agent.current_thumbprint == NEW.sha256
 
 
@@ -100,10 +102,13 @@ def test_a_poll_finds_a_new_certificate_without_being_asked(start: Start, cloud:
 
 def test_the_certificate_the_device_came_from_is_not_taken_again_unless_named(start: Start, cloud: Cloud) -> None:
     source = FakeSource(NEW)
-    _, timeline = start(source, poll_interval_s=0.1)
+    agent, timeline = start(source, poll_interval_s=0.1)
     timeline.wait_for("swapped", sha256=NEW.sha256)
     source.credentials = [OLD]
     assert call(cloud) == 409
+    before = source.asked
+    eventually(lambda: source.asked >= before + 3)
+    assert agent.current_thumbprint == NEW.sha256
     assert call(cloud, OLD) == 202
     timeline.wait_for("swapped", sha256=OLD.sha256)
 
@@ -137,7 +142,7 @@ def test_a_candidate_whose_fate_is_open_keeps_its_slot(start: Start, cloud: Clou
     cloud.reachable = False
     timeline.wait_for("unreachable", sha256=NEW.sha256)
     source.credentials = [NEXT]
-    timeline.wait_for("unreachable", sha256=NEW.sha256, count=3)
+    timeline.wait_for("unreachable", sha256=NEW.sha256, count=10)
     assert store.candidate is not None
     assert store.candidate.credential == NEW
 

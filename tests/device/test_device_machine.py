@@ -130,7 +130,8 @@ def test_from_every_reachable_state_the_device_gets_online_when_there_is_a_way_i
     for state in REACHABLE:
         for world in worlds_with_a_way_in(state):
             runs += 1
-            before, now, trail = repr(world), replace(state, online=False), []
+            before, now = repr(world), replace(state, online=False)
+            trail: list[tuple[object, Event]] = []
             if now.doing is None:
                 now, _ = step(now, Event.SESSION_LOST)
             while not now.online and len(trail) < 40:

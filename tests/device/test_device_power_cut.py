@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from device.credential import Credential
 from device.store import Assignment, CertificateStore
 from tests.device.device_certificates import issue
 from tests.device.power_cut_disk import PowerCutDisk, PowerCutError
@@ -55,7 +56,13 @@ def content_after(*operations: Callable[[CertificateStore], None]) -> dict[str, 
 
 # Before the operation; the operation; which credentials the hub may accept at that time; which may survive.
 ON_A = (first_provisioning, commit)
-CASES = {
+type Case = tuple[
+    tuple[Callable[[CertificateStore], None], ...],
+    Callable[[CertificateStore], None],
+    tuple[Credential, ...],
+    set[Credential],
+]
+CASES: dict[str, Case] = {
     "the first stage": ((), first_provisioning, (), {A}),
     "the first commit": ((first_provisioning,), commit, (A,), {A}),
     "stage beside a current one": (ON_A, stage, (A,), {A, B}),
@@ -81,7 +88,7 @@ def cut(before: dict[str, bytes], operation: Callable[[CertificateStore], None],
     return list(disk.after_the_cut())
 
 
-def check(content: dict[str, bytes], accepted: tuple[object, ...], possible: set[object]) -> CertificateStore:
+def check(content: dict[str, bytes], accepted: tuple[Credential, ...], possible: set[Credential]) -> CertificateStore:
     """Both slots are read back as whole pairs (reading checks that key and certificate belong together)."""
     store = store_on(PowerCutDisk.holding(content))
     held = [stored.credential for stored in (store.current, store.other) if stored]
@@ -146,6 +153,7 @@ def test_a_store_that_skips_a_sync_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 REAL = """
 import os, pathlib, sys
 from device.disk import Directory
+from device.credential import Credential
 from device.store import Assignment, CertificateStore
 from tests.device.device_certificates import issue
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.host.conftest import StartHost
-from tests.host.hosts import Host
+from tests.host.hosts import Host, until
 
 LEVELS = {"/api/open": "anonymous", "/api/guarded": "function", "/api/guarded/admin": "admin"}
 OPENED_BY = {
@@ -21,7 +21,9 @@ OPENED_BY = {
 @pytest.mark.parametrize("place", ["header", "query"])
 @pytest.mark.parametrize("key", [None, "wrong", "eventgrid_extension", "function", "master"])
 @pytest.mark.parametrize("path", LEVELS)
-def test_a_function_answers_only_to_the_keys_of_its_level(triggers: Host, path: str, key: str | None, place: str) -> None:
+def test_a_function_answers_only_to_the_keys_of_its_level(
+    triggers: Host, path: str, key: str | None, place: str
+) -> None:
     value = {**triggers.keys, "wrong": "nobody's"}.get(key or "")
     headers = {"x-functions-key": value} if value and place == "header" else {}
     params = {"code": value} if value and place == "query" else {}
@@ -77,7 +79,7 @@ def test_a_function_that_calls_sys_exit_leaves_the_host_running(triggers: Host) 
 
 
 def test_an_empty_route_prefix_puts_functions_at_the_root(start_host: StartHost, azurite: str) -> None:
-    host = start_host("writer", SampleStorage=azurite).ready()
+    host = start_host("writer", SampleStorage=azurite, QUEUE="unused").ready()
     assert host.get("/slow?seconds=0").text == "done"
     assert host.get("/api/slow?seconds=0").status_code == 404
 
@@ -86,7 +88,9 @@ def test_log_lines_of_functions_that_run_at_once_name_their_own_invocation(trigg
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda who: triggers.get(f"/api/speaks?who={who}", "function"), ("ann", "bob")))
     lines = [line for line in triggers.log.splitlines() if line.endswith((" ann", " bob"))]
-    speakers = {who: {line.split("[")[1].split("]")[0] for line in lines if line.endswith(who)} for who in ("ann", "bob")}
+    speakers = {
+        who: {line.split("[")[1].split("]")[0] for line in lines if line.endswith(who)} for who in ("ann", "bob")
+    }
     assert all(len(of_one) == 1 for of_one in speakers.values()), lines
     assert speakers["ann"] != speakers["bob"]
 
@@ -102,8 +106,6 @@ def test_keys_never_show_in_the_log(triggers: Host) -> None:
 
 def test_a_function_can_be_run_by_hand_with_the_master_key(triggers: Host) -> None:
     """azure-docs functions-manually-run-non-http: 202 and no word on how it went."""
-    from tests.host.hosts import until
-
     body = {"input": json.dumps({"id": "by-hand"})}
     assert triggers.post("/admin/functions/on_work", "master", json=body).status_code == 202
     until(lambda: triggers.seen("work", id="by-hand", count=1), "the queue function ran")

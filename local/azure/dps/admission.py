@@ -67,8 +67,7 @@ class Admissions:
         return self._group(path, steps, verified, now)
 
     def check_leaf(self, registration_id: str, leaf: bytes, now: datetime) -> None:
-        """Unauthorized unless the leaf is named as the registration ID and valid now. ValueError if
-        unreadable.
+        """Unauthorized unless the leaf has the right name and is valid now. ValueError if unreadable.
 
         azure-docs concepts-x509-attestation: the subject's common name is the registration ID, in any case.
         """
@@ -92,9 +91,7 @@ class Admissions:
 
     def _group(self, path: list[bytes], steps: list[str], verified: set[str], now: datetime) -> Admission:
         for position in range(1, len(path)):
-            groups = self.groups.trusting(
-                steps[position], self._names(path[position]), self.knobs.auth_propagation_s
-            )
+            groups = self.groups.trusting(steps[position], self._names(path[position]), self.knobs.auth_propagation_s)
             if groups and not groups[0].enabled:
                 return Admission(groups[0], self.groups.kind, steps[position])
             if groups:
@@ -109,9 +106,7 @@ class Admissions:
         return {one.name.lower() for one in self.ca_certificates.all() if one.verified and one.der == der}
 
     def _check_anchor(self, above: list[bytes], verified: set[str], now: datetime) -> None:
-        """Somewhere in `above` there must be a CA whose key was proved (azure-docs#74403, azure-iot-
-        sdk-c#437).
-        """
+        """One of `above` must be a verified CA (azure-docs#74403, azure-iot-sdk-c#437)."""
         for position, der in enumerate(above):
             if x509.sha256_thumbprint(der) in verified:
                 self._check_dates(above[: position + 1], now)

@@ -62,9 +62,7 @@ class Assignments:
         self._timers: set[asyncio.TimerHandle] = set()
         self._last_success: dict[str, tuple[str, datetime]] = {}
 
-    def register(
-        self, registration_id: str, presented: list[bytes], body: object, api_version: str
-    ) -> Assignment:
+    def register(self, registration_id: str, presented: list[bytes], body: object, api_version: str) -> Assignment:
         """Admit a device, or refuse. The entry is judged now; the hub is written `assign_delay_s` later.
 
         So a registration under way still ends at the hub if its entry is disabled meanwhile.
@@ -92,8 +90,9 @@ class Assignments:
         return one
 
     def look_at(self, registration_id: str, presented: list[bytes], operation_id: str) -> Assignment:
-        """A registration under way, for the device that started it. At most 5 times in 10 s (azure-docs
-        about-iot-dps).
+        """A registration under way, for the device that started it.
+
+        It may ask 5 times in 10 s (azure-docs about-iot-dps).
         """
         wait = self._world.throttles.take("dps", "poll", key=registration_id.lower())
         if wait is not None:
@@ -227,11 +226,10 @@ def _same_host(one: str, other: str) -> bool:
     return one.partition(":")[0].lower() == other.partition(":")[0].lower()
 
 
-def _device_view(
-    state: dict[str, Any], admission: Admission, leaf: bytes, api_version: str
-) -> dict[str, Any]:
-    """The state as the device sees it: with `x509`, and in 2019-03-31 always as an initial assignment (cli
-    tests).
+def _device_view(state: dict[str, Any], admission: Admission, leaf: bytes, api_version: str) -> dict[str, Any]:
+    """The state as the device sees it, with `x509`.
+
+    In 2019-03-31 every assignment shows as an initial one (azure-iot-cli-extension live tests).
     """
     shown: dict[str, Any] = {}
     if api_version >= "2021-10-01":

@@ -22,9 +22,7 @@ X509_MEMBERS = (*CERTIFICATE_MEMBERS, "caReferences")
 
 @dataclass(frozen=True)
 class StoredCertificate:
-    """A certificate that DPS keeps; it never shows the DER again, only `info` (C# SDK,
-    X509CertificateWithInfo).
-    """
+    """A certificate that DPS keeps and never shows again, but for `info` (C#: X509CertificateWithInfo)."""
 
     der: bytes
     info: dict[str, Any]
@@ -37,8 +35,9 @@ class StoredCertificate:
 
 @dataclass(frozen=True)
 class Attestation:
-    """What an entry trusts. `member` tells which part of `x509` is used; it is empty for tpm and
-    symmetricKey.
+    """What an entry trusts.
+
+    `member` tells which part of `x509` is used; it is empty for tpm and symmetricKey.
     """
 
     type: str
@@ -53,8 +52,9 @@ class Attestation:
         return {one.sha256 for one in self.certificates.values()}
 
     def as_json(self, *, nulls: bool, keys: bool = True) -> dict[str, Any]:
-        """The attestation as the API shows it. `keys` False hides symmetric keys, as GET and query do (cli
-        tests).
+        """The attestation as the API shows it.
+
+        `keys` False hides symmetric keys, as GET and query do (azure-iot-cli-extension live tests).
         """
         if self.type != "x509":
             shown = self.keys if keys or self.type == "tpm" else {}
@@ -71,9 +71,7 @@ class Attestation:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a PUT is judged by: which members of `x509` the kind of entry may have, the CA names there are,
-    ...
-    """
+    """What a PUT is judged by: the parts of `x509` it may have, the CA names in lower case, knobs, time."""
 
     members: tuple[str, ...]
     ca_names: Collection[str]
@@ -121,9 +119,7 @@ def _ca_names(slots: dict[str, Any], there: Collection[str]) -> dict[str, str]:
     return names
 
 
-def _slots(
-    sent: dict[str, Any], stored: dict[str, StoredCertificate], rules: Rules
-) -> dict[str, StoredCertificate]:
+def _slots(sent: dict[str, Any], stored: dict[str, StoredCertificate], rules: Rules) -> dict[str, StoredCertificate]:
     kept = {}
     for slot, other in (SLOTS, SLOTS[::-1]):
         if sent.get(slot) is None:

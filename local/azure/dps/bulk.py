@@ -11,10 +11,10 @@ MODES = ("create", "update", "updateIfMatchETag", "delete")
 
 
 def run_bulk(entries: Entries, member: str, body: object) -> dict[str, Any]:
-    """The result: HTTP says 200 even when no item succeeded, so `isSuccessful` must be read (REST:
-    BulkOperation).
+    """The result: HTTP says 200 even when no item succeeded, so `isSuccessful` must be read.
 
-    One bad item does not roll the others back. BadRequest for a body that is no bulk at all.
+    REST: BulkEnrollmentOperationResult. One bad item does not roll the others back.
+    BadRequest for a body that is no bulk at all.
     """
     items = object_list(body, member)
     mode = body.get("mode") if isinstance(body, dict) else None

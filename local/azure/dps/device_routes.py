@@ -53,9 +53,7 @@ class DeviceRoutes:
 
     async def look_up(self, request: web.Request) -> web.Response:
         """The device's own registration state; 404 when it never registered."""
-        state = self._world.dps.assignments.look_up(
-            self._who(request), request["peer_chain"], await json_body(request)
-        )
+        state = self._world.dps.assignments.look_up(self._who(request), request["peer_chain"], await json_body(request))
         return json_reply(200, state)
 
     def _who(self, request: web.Request) -> str:

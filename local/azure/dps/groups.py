@@ -17,8 +17,9 @@ class Groups(Entries):
         return {}
 
     def trusting(self, thumbprint: str, ca_names: set[str], lag_s: float) -> list[Entry]:
-        """The groups with that certificate (SHA-256) in a slot, or that name it by one of `ca_names` (lower
-        case).
+        """The groups with that certificate (SHA-256) in a slot, or that name it.
+
+        `ca_names` are the names it has among the CA certificates, in lower case.
         """
         by_name = [
             entry

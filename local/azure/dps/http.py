@@ -58,9 +58,7 @@ def authorizer(world: "World") -> Callable[[web.Request, Operation], Awaitable[s
         header = request.headers.get("Authorization", "")
         try:
             if header.startswith(sas.SCHEME):
-                return sas.verify(
-                    header, world.names.dps_policies, host=world.names.dps_host, clock=world.clock
-                )
+                return sas.verify(header, world.names.dps_policies, host=world.names.dps_host, clock=world.clock)
             return world.identity.check(request, AUDIENCE, _action(operation))
         except (sas.BadSignature, Unauthorized):
             raise refusals.Unauthorized from None
@@ -79,8 +77,9 @@ def _action(operation: Operation) -> str:
 
 
 def refuser(world: "World") -> Callable[[Refusal, web.Request], web.Response]:
-    """Refusals as DPS words them. The service API may or may not say when to come back (knob
-    service_retry_after).
+    """Refusals as DPS words them.
+
+    The service API may or may not say when to come back (knob service_retry_after).
     """
 
     def reply(refusal: Refusal, request: web.Request) -> web.Response:

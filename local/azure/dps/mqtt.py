@@ -130,9 +130,7 @@ class DpsMqtt:
             body = json.loads(payload)
         except ValueError:
             raise refusals.BadRequest("The payload is not JSON.") from None
-        one = self._world.dps.assignments.register(
-            device.registration_id, session.peer_chain, body, device.api_version
-        )
+        one = self._world.dps.assignments.register(device.registration_id, session.peer_chain, body, device.api_version)
         return Answer(202, one.as_json(), RETRY_AFTER_S)
 
     def _status(self, session: MqttSession, device: Device, operation_id: str) -> Answer:

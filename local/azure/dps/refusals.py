@@ -30,9 +30,7 @@ class BadRequest(DpsRefusal):
 
 
 class Unauthorized(DpsRefusal):
-    """No valid credential, or no entry that admits the device. The message tells which (issues: see
-    admission).
-    """
+    """No valid credential, or no entry that admits the device; what the messages mean is in `admission`."""
 
     status, code, words = 401, 401002, "Unauthorized"
 
@@ -50,16 +48,18 @@ class NotFound(DpsRefusal):
 
 
 class AlreadyExists(DpsRefusal):
-    """A write without an etag meets an entry that exists (azure-sdk-for-python#35187; words recorded in a
-    bulk).
+    """A write without an etag meets an entry that exists.
+
+    azure-sdk-for-python#35187; the words were recorded in a bulk (2023).
     """
 
     status, code, words = 409, 409201, "Enrollment already exists."
 
 
 class CertificateInUse(DpsRefusal):
-    """The certificate is in another entry (azure-docs concepts-x509-attestation; status and code are a
-    guess).
+    """The certificate is in another entry.
+
+    azure-docs concepts-x509-attestation forbids it; status and code are a guess.
     """
 
     status, code, words = 409, 409201, "An enrollment with the same certificate already exists."

@@ -13,9 +13,7 @@ class Registration:
 
     state: dict[str, Any]
     owner: tuple[str, str]
-    sha256: (
-        str  # the leaf of the last registration that succeeded or failed; the service API does not show it
-    )
+    sha256: str  # the leaf of the last registration that succeeded or failed; the service API does not show it
 
 
 class Registrations:

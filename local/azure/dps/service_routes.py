@@ -34,9 +34,7 @@ def service_operations(world: "World") -> list[Operation]:
             False,
             BUCKET,
         ),
-        Operation(
-            "BulkEnrollments", "POST", "/enrollments", individual.bulk, True, BUCKET, individual.bulk_cost
-        ),
+        Operation("BulkEnrollments", "POST", "/enrollments", individual.bulk, True, BUCKET, individual.bulk_cost),
         Operation("GetEnrollment", "GET", "/enrollments/{id}", individual.get, False, BUCKET),
         Operation("PutEnrollment", "PUT", "/enrollments/{id}", individual.put, True, BUCKET),
         Operation("DeleteEnrollment", "DELETE", "/enrollments/{id}", individual.delete, True, BUCKET),
@@ -103,9 +101,7 @@ class EntryRoutes:
         items = body.get(self._member) if isinstance(body, dict) else None
         return len(items) if self._world.knobs.bulk_costs_each and isinstance(items, list) and items else 1
 
-    def _show(
-        self, request: web.Request, entry: Entry, state: dict[str, Any] | None, *, keys: bool
-    ) -> dict[str, Any]:
+    def _show(self, request: web.Request, entry: Entry, state: dict[str, Any] | None, *, keys: bool) -> dict[str, Any]:
         return entry_json(
             self._entries, entry, self._world.knobs, request.query.get("api-version", ""), state, keys=keys
         )
@@ -120,8 +116,9 @@ class EntryRoutes:
 
 
 class StateRoutes:
-    """Registration states. There is no list of those of individual enrollments (REST: Device Registration
-    State).
+    """Registration states (REST: Device Registration State).
+
+    There is no list of those of individual enrollments.
     """
 
     def __init__(self, world: "World") -> None:

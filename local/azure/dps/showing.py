@@ -28,10 +28,10 @@ def entry_json(
     *,
     keys: bool,
 ) -> dict[str, Any]:
-    """An enrollment or group. `state` is its registration's, which only a GET of an enrollment shows
-    (recorded).
+    """An enrollment or group.
 
-    `keys` shows symmetric keys, as the answer to a PUT does (recorded) and GET and query do not (cli tests).
+    `state` is its registration's, which only a GET of an enrollment shows (recorded). `keys` shows symmetric keys,
+    as the answer to a PUT does (recorded), and GET and query do not (azure-iot-cli-extension live tests).
     """
     nulls = knobs.null_members == "null"
     document = dict(entry.document)

@@ -31,8 +31,9 @@ class Stamps:
 
 
 def matches(if_match: str, etag: str) -> bool:
-    """Whether an If-Match covers `etag`: bare, quoted or `*`, quoted or not (azure-cli, C# and Python
-    differ).
+    """Whether an If-Match covers `etag`.
+
+    It may be the etag or `*`, quoted or bare: azure-cli, C# and Python differ.
     """
     wanted = if_match.strip().removeprefix("W/").strip('"')
     return wanted in ("*", etag)

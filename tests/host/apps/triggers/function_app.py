@@ -89,6 +89,7 @@ def on_work(message: func.QueueMessage) -> None:
 @app.timer_trigger(arg_name="timer", schedule="%SWEEP%")
 def sweep(timer: func.TimerRequest) -> None:
     saw("sweep", past_due=timer.past_due, now=datetime.now(UTC).isoformat())
+    time.sleep(float(os.environ.get("SWEEP_SECONDS", 0)))
 
 
 @app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *", run_on_startup=True)

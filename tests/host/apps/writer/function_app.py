@@ -42,6 +42,7 @@ def slow(req: func.HttpRequest) -> str:
     return "done"
 
 
-@app.queue_trigger(arg_name="message", queue_name="kills", connection="SampleStorage")
+@app.queue_trigger(arg_name="message", queue_name="%QUEUE%", connection="SampleStorage")
 def kills(message: func.QueueMessage) -> None:
-    requests.put(f"{os.environ['TARGET']}/{message.get_body().decode()}", timeout=5)
+    answer = requests.put(f"{os.environ['TARGET']}/{message.get_body().decode()}", timeout=5)
+    answer.raise_for_status()

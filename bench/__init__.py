@@ -1,0 +1,1 @@
+"""Benchmarks: ours and a peer in the same run, as a ratio."""

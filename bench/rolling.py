@@ -1,0 +1,115 @@
+"""Rolls the same kind of fleet three ways on one stand-in: the product, a plain script, the script with asyncio."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bench.fleet import Fleet
+from bench.script import Script
+from local.children import tied
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# Everything is due and retired once the device moved: the script knows no other way.
+SETTINGS = {"RETIRE_WHEN": "moved", "ROLL_DAYS_BEFORE_EXPIRY": "4000", "ROLL_LIFETIME_SHARE": "1"}
+UNLIMITED = {"amount": 1_000_000, "per_s": 1}
+AT_ONCE = 8  # the hub runs at most 10 jobs at once (S3)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way of rolling."""
+
+    way: str
+    seconds: float
+    requests: int
+
+
+def measure_rolling(count: int, net: str = "127.0.30") -> list[Measured]:
+    """Time and requests of each way; the script, one after another, first."""
+    command = tied([sys.executable, "-m", "local", "up", "--net", net])
+    environment = {**os.environ, **SETTINGS}
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "up.log").open("wb") as log:
+        up = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=log)
+        try:
+            document = json.loads((up.stdout.readline() if up.stdout else b"") or b"null")
+            if document is None:
+                raise RuntimeError((Path(folder) / "up.log").read_text())
+            os.environ.update(document["environment"])
+            return _measure(document, count, Path(folder))
+        finally:
+            up.terminate()
+            up.wait(30)
+
+
+def _measure(document: dict[str, Any], count: int, folder: Path) -> list[Measured]:
+    control = document["control"]["url"]
+    limits = dict.fromkeys(requests.get(f"{control}/throttles", timeout=10).json()["limits"], UNLIMITED)
+    requests.patch(f"{control}/throttles", json={"limits": limits}, timeout=10).raise_for_status()
+    knobs = {"certificate_create_s": 0.05, "assign_delay_s": 0.05, "job_start_delay_s": 0.05}
+    requests.patch(f"{control}/knobs", json=knobs, timeout=10).raise_for_status()
+    # The product begins when its sweep is run, not by the events of the certificates that are made for the scripts.
+    requests.post(f"{control}/events/drop", json={"drop": True}, timeout=10).raise_for_status()
+    measured = []
+    ways: list[tuple[str, str, Callable[[Fleet], None]]] = [
+        ("script, one after another", "plain", lambda fleet: _one_by_one(document, fleet)),
+        (f"script, asyncio, {AT_ONCE} at once", "async", lambda fleet: asyncio.run(_at_once(document, fleet))),
+        ("product", "product", lambda fleet: _product(document, fleet)),
+    ]
+    for way, prefix, roll in ways:
+        with Fleet(document, prefix, count, folder) as fleet:
+            since = _last(control)
+            begun = time.perf_counter()
+            roll(fleet)
+            seconds = time.perf_counter() - begun
+            measured.append(Measured(way, seconds, _requests(control, since)))
+            fleet.take_away()  # so that the next way's sweep does not find it
+    return measured
+
+
+def _one_by_one(document: dict[str, Any], fleet: Fleet) -> None:
+    script = Script(document)
+    for name in fleet.names:
+        script.roll(name)
+
+
+async def _at_once(document: dict[str, Any], fleet: Fleet) -> None:
+    script = Script(document)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(pool, script.roll, name) for name in fleet.names))
+
+
+def _product(document: dict[str, Any], fleet: Fleet) -> None:
+    functions = document["functions"]
+    # An hour passes, so that the sweep's timer fires.
+    requests.put(f"{document['control']['url']}/clock", json={"advance_s": 3600}, timeout=10).raise_for_status()
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline:
+        query = {"status": "done", "code": functions["key"]}
+        done = requests.get(f"{functions['url']}/api/rollovers", params=query, timeout=60).json()["rollovers"]
+        if len(done) >= len(fleet.names):
+            return
+        time.sleep(1)
+    raise RuntimeError(f"only {len(done)} of {len(fleet.names)} rollovers were done in 15 minutes")
+
+
+def _last(control: str) -> int:
+    entries = requests.get(f"{control}/journal", params={"kind": "request"}, timeout=60).json()
+    return int(entries[-1]["seq"]) if entries else 0
+
+
+def _requests(control: str, since: int) -> int:
+    """Requests of the roller: not the devices' registrations, nor their reading of secrets."""
+    entries = requests.get(f"{control}/journal", params={"kind": "request", "since": since}, timeout=60).json()
+    return sum(1 for e in entries if not str(e["operation"]).startswith(("Device", "GetSecret")))

@@ -1,0 +1,144 @@
+"""Application settings: read once, every mistake named at the same time."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Misconfigured
+from shared.settings import read_settings
+
+EXAMPLE = Path(__file__).parents[2] / "local.settings.example.json"
+GOOD = {
+    "DPS_ENDPOINT": "https://dps.azure-devices-provisioning.net",
+    "IOT_HUB_HOSTNAME": "hub.azure-devices.net",
+    "KEY_VAULT_URL": "https://vault.vault.azure.net",
+    "EVENT_TOPIC_ENDPOINT": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
+    "RolloverStorage": "UseDevelopmentStorage=true",
+}
+
+
+def refusal(**changes: str | None) -> str:
+    environment = {k: v for k, v in {**GOOD, **changes}.items() if v is not None}
+    with pytest.raises(Misconfigured) as caught:
+        read_settings(environment)
+    return str(caught.value)
+
+
+def test_the_example_that_is_shipped_is_complete_and_right():
+    values = json.loads(EXAMPLE.read_text())["Values"]
+    settings = read_settings(values)
+    assert settings == read_settings({k: values[k] for k in GOOD}), "it shows the defaults"
+
+
+def test_what_is_not_set_has_careful_defaults():
+    settings = read_settings(GOOD)
+    assert settings.policy.retire_when_moved is False
+    assert settings.policy.straggler_grace == timedelta(days=7)
+    assert settings.due.window == timedelta(days=30)
+    assert settings.due.share == 0.34
+    assert settings.reprovision_method == "reprovision"
+    assert settings.verify_challenge_resource is True
+
+
+def test_what_the_platform_team_decides_is_read():
+    chosen = {
+        "RETIRE_WHEN": "Moved",
+        "STRAGGLER_GRACE_DAYS": "0.5",
+        "ROLL_DAYS_BEFORE_EXPIRY": "90",
+        "ROLL_LIFETIME_SHARE": "0.5",
+        "REPROVISION_METHOD": "rollNow",
+        "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE": "false",
+    }
+    settings = read_settings({**GOOD, **chosen})
+    assert settings.policy.retire_when_moved is True
+    assert settings.policy.straggler_grace == timedelta(hours=12)
+    assert (settings.due.window, settings.due.share) == (timedelta(days=90), 0.5)
+    assert settings.reprovision_method == "rollNow"
+    assert settings.verify_challenge_resource is False
+
+
+def test_a_trailing_slash_of_a_url_is_dropped():
+    settings = read_settings({**GOOD, "KEY_VAULT_URL": "https://vault.vault.azure.net/"})
+    assert settings.vault_url == "https://vault.vault.azure.net"
+
+
+STORAGE = {
+    "a connection string": (
+        {"RolloverStorage": "UseDevelopmentStorage=true"},
+        "UseDevelopmentStorage=true",
+        None,
+        None,
+    ),
+    "a connection string as the host may name it": ({"AzureWebJobsRolloverStorage": "x=y"}, "x=y", None, None),
+    "an identity and two addresses": (
+        {
+            "RolloverStorage__queueServiceUri": "https://q.example",
+            "RolloverStorage__tableServiceUri": "https://t.example/",
+        },
+        None,
+        "https://q.example",
+        "https://t.example",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "connection", "queue", "table"), STORAGE.values(), ids=STORAGE.keys())
+def test_storage_is_reached_by(given, connection, queue, table):
+    """Connections of triggers may carry the prefix AzureWebJobs (azure-docs functions-reference, connections)."""
+    settings = read_settings({**{k: v for k, v in GOOD.items() if k != "RolloverStorage"}, **given})
+    assert (settings.storage_connection, settings.queue_url, settings.table_url) == (connection, queue, table)
+
+
+def test_every_setting_that_is_missing_is_named_at_once():
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({})
+    for name in [*GOOD, "RolloverStorage__queueServiceUri", "RolloverStorage__tableServiceUri"]:
+        assert name in str(caught.value)
+
+
+def test_every_mistake_is_named_at_once():
+    said = refusal(
+        DPS_ENDPOINT="dps.example",
+        IOT_HUB_HOSTNAME="https://hub.example",
+        KEY_VAULT_URL=None,
+        RETIRE_WHEN="never",
+        STRAGGLER_GRACE_DAYS="a week",
+        ROLL_LIFETIME_SHARE="-1",
+    )
+    for part in (
+        "DPS_ENDPOINT must be a URL, not 'dps.example'",
+        "IOT_HUB_HOSTNAME must be a host name without scheme or path",
+        "KEY_VAULT_URL is missing",
+        "RETIRE_WHEN must be one of expired, moved, not 'never'",
+        "STRAGGLER_GRACE_DAYS must be a positive number, not 'a week'",
+        "ROLL_LIFETIME_SHARE must be a positive number",
+    ):
+        assert part in said
+
+
+WRONG = {
+    "an address of another kind": ("DPS_ENDPOINT", "ftp://dps.example"),
+    "an address without host": ("KEY_VAULT_URL", "https://"),
+    "an address that cannot be parsed": ("KEY_VAULT_URL", "https://[vault"),
+    "a blank": ("EVENT_TOPIC_ENDPOINT", "  "),
+    "a host with a path": ("IOT_HUB_HOSTNAME", "hub.example/devices"),
+    "no days": ("ROLL_DAYS_BEFORE_EXPIRY", "0"),
+    "a number that is empty": ("ROLL_DAYS_BEFORE_EXPIRY", ""),
+    "no number at all": ("ROLL_DAYS_BEFORE_EXPIRY", "nan"),
+    "endless days": ("STRAGGLER_GRACE_DAYS", "inf"),
+    "more days than a calendar has": ("STRAGGLER_GRACE_DAYS", "1e12"),
+    "a share that is everything, so that a certificate is near expiry at birth": ("ROLL_LIFETIME_SHARE", "1"),
+    "a share in percent": ("ROLL_LIFETIME_SHARE", "34"),
+    "a switch that is neither": ("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", "maybe"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.values(), ids=WRONG.keys())
+def test_a_setting_is_refused_by_name_when_it_is(name, value):
+    assert name in refusal(**{name: value})
+
+
+def test_a_connection_string_is_never_shown():
+    assert "AccountKey" not in refusal(RolloverStorage="AccountName=a;AccountKey=c2VjcmV0", DPS_ENDPOINT="x")
