@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,6 +235,7 @@ def test_a_hub_that_drops_the_session_when_its_thumbprint_changes_sees_no_refuse
     timeline.wait_for("swapped", count=2)
     assert fleet.refused_connects() == []
     assert len(fleet.journal("disconnect")) == 1
+    print(f"gap when the hub drops the session: {fleet.gaps('dev1')[0] * 1000:.0f} ms")
 
 
 def test_a_hub_that_learns_of_the_new_certificate_late_does_not_cost_the_session(
@@ -309,3 +314,37 @@ def test_a_dps_that_answers_429_for_ever_ends_the_attempt_at_its_deadline(fleet:
     asked = len(fleet.azure.control.get("/journal?kind=request&service=dps"))
     time.sleep(3)
     assert len(fleet.azure.control.get("/journal?kind=request&service=dps")) == asked, "the abandoned client goes on"
+
+
+def test_the_command_runs_one_device_until_it_is_told_to_stop(fleet: Fleet, tmp_path: Path) -> None:
+    dps, issued = fleet.azure.endpoints["dps"], issue("dev1")
+    fleet.enroll("dev1", issued)
+    fleet.deliver("dev1", issued)
+    file = tmp_path / "dev1" / "device.json"
+    file.write_text(
+        json.dumps(
+            {
+                "registration_id": "dev1",
+                "id_scope": dps["id_scope"],
+                "provisioning_host": dps["device_host"],
+                "ca_file": fleet.azure.endpoints["ca_file"],
+                "store": "store",
+                "source": {"folder": "incoming"},
+            }
+        )
+    )
+    command = [sys.executable, "-m", "device", "--config", str(file)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        told = [json.loads(line)["event"] for line in itertools.islice(running.stdout, 5)]
+        running.terminate()
+        assert running.wait(20) == 0
+    assert told == ["registering", "registered", "connecting", "connected", "swapped"]
+    eventually(lambda: fleet.journal("disconnect"))
+
+
+def test_a_wrong_configuration_is_one_line_and_status_2(tmp_path: Path) -> None:
+    (tmp_path / "device.json").write_text("{}")
+    command = [sys.executable, "-m", "device", "--config", str(tmp_path / "device.json")]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (2, f"{tmp_path}/device.json: 'store' is missing\n")

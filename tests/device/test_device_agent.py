@@ -80,7 +80,7 @@ def test_a_swap_happens_once_however_often_it_is_asked_for(start: Start, cloud: 
     assert answers <= {202, 200}
     eventually(lambda: call(cloud, NEW) == 200)
     assert timeline.names().count("swapped") == 1
-    eventually(lambda: agent._inbox.empty())
+    eventually(agent._inbox.empty)
     assert agent._lookout.wanted is None, "the agent goes on looking for what it is on"
     assert agent.current_thumbprint == NEW.sha256
 

@@ -76,6 +76,10 @@ class Host:
         notes = [json.loads(line) for line in lines]
         return [n for n in notes if n["what"] == what and all(n.get(name) == v for name, v in matching.items())]
 
+    def forget(self) -> None:
+        """Drop the app's notes."""
+        self._seen.unlink(missing_ok=True)
+
     def move_clock(self, offset_s: float) -> None:
         """Set the clock's offset, in one step as the stand-in does it."""
         fresh = self.clock_file.with_suffix(".new")

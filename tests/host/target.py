@@ -39,39 +39,51 @@ class Target:
 
 
 class Bridge:
-    """Passes TCP connections on to a port of the same address, until it is taken down; can be put up again."""
+    """Passes TCP connections on to another port of the same address; while it is `down` it cuts them at once."""
 
     def __init__(self, to_port: int) -> None:
-        self.host = f"{test_net()}.1"
-        self.port = 0
+        self._host = f"{test_net()}.1"
         self._to_port = to_port
         self._open: list[socket.socket] = []
-        self._listening: socket.socket | None = None
-        self.put_up()
-
-    def put_up(self) -> None:
-        """Listen, on the same port as before."""
-        self._listening = socket.create_server((self.host, self.port))
+        self._down = False
+        self.cut = 0
+        self._listening = socket.create_server((self._host, 0))
         self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+        threading.Thread(target=self._accept, daemon=True).start()
 
     def take_down(self) -> None:
-        """Cut every connection and refuse new ones."""
-        assert self._listening is not None
-        for one in (self._listening, *self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._open.clear()
+        """Cut every connection, and the new ones."""
+        self._down = True
+        while self._open:
+            self._cut(self._open.pop())
 
-    def _accept(self, listening: socket.socket) -> None:
+    def put_up(self) -> None:
+        """Pass on again."""
+        self._down = False
+
+    def stop(self) -> None:
+        """Close everything."""
+        self.take_down()
+        self._cut(self._listening)
+
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = listening.accept()
-                far = socket.create_connection((self.host, self._to_port))
+                near, _ = self._listening.accept()
+                if self._down:
+                    self.cut += 1
+                    self._cut(near)
+                    continue
+                far = socket.create_connection((self._host, self._to_port))
                 self._open += [near, far]
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _cut(one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
     @staticmethod
     def _pass_on(source: socket.socket, sink: socket.socket) -> None:

@@ -117,7 +117,7 @@ def test_the_function_key_is_no_filter():
 
 
 def test_a_filter_that_there_is_not_is_refused_with_those_there_are_and_without_its_value():
-    with pytest.raises(BadInput, match="'state'.*status, registration_id") as caught:
+    with pytest.raises(BadInput, match=r"'state'.*status, registration_id") as caught:
         list_rollovers({"code": "s3cret", "state": "v4lue"}, a_world().services)
     assert "s3cret" not in str(caught.value)
     assert "v4lue" not in str(caught.value)

@@ -1,0 +1,151 @@
+"""The step issue_certificate, carried out: the vault holds a newer version."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.decide import Issuance
+from shared.errors import BadInput, Conflict, ServiceRefused, ServiceUnavailable
+from shared.rollover import ACT_LEASE, Step
+from tests.builders import CERTIFICATE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
+from tests.fakes import World
+
+STEP = Step.ISSUE_CERTIFICATE
+
+
+def a_world_at_this_step(**settings) -> World:
+    world = a_story(**settings)
+    put_rollover(world, STEP)
+    return world
+
+
+def test_the_vault_is_asked_for_a_version_and_the_next_step_is_nudged():
+    world = a_world_at_this_step()
+    after = deliver(world, STEP)
+    assert world.vault.asked == 1
+    assert after.incoming == as_incoming(NEW)
+    assert [(step, delay) for step, _, delay in world.nudges.sent] == [(Step.UPLOAD_SECONDARY, timedelta(0))]
+
+
+def test_what_was_intended_is_in_the_history_before_what_came_of_it():
+    world = a_world_at_this_step()
+    deliver(world, STEP)
+    assert [what for what, _ in reasons(world)] == ["started", "acts", "done"]
+
+
+def test_nothing_is_asked_when_the_vault_renewed_by_itself():
+    world = a_world_at_this_step()
+    world.vault.kept[CERTIFICATE].versions.append(NEW)
+    after = deliver(world, STEP)
+    assert world.vault.asked == 0
+    assert after.next_step is Step.UPLOAD_SECONDARY
+
+
+def test_a_version_that_takes_its_time_is_waited_for():
+    world = a_world_at_this_step()
+    world.vault.issues = lambda name: _pending(world, name)
+    after = deliver(world, STEP)
+    assert after.status == "waiting"
+    assert after.waiting_for == "the vault is issuing the new version"
+    assert world.nudges.sent == [(STEP, after.id, timedelta(seconds=2))]
+
+
+def _pending(world: World, name: str) -> None:
+    world.vault.kept[name].pending = Issuance(in_progress=True, needs_signing=False, error=None)
+
+
+def test_waiting_for_the_same_thing_is_recorded_once():
+    world = a_world_at_this_step()
+    world.vault.issues = lambda name: _pending(world, name)
+    for _ in range(4):
+        deliver(world, STEP)
+        world.clock.advance(timedelta(seconds=2))
+    assert [what for what, _ in reasons(world)] == ["started", "acts", "waits"]
+    assert world.vault.asked == 1
+
+
+def test_a_version_that_comes_at_last_is_taken():
+    world = a_world_at_this_step()
+    world.vault.issues = lambda name: _pending(world, name)
+    deliver(world, STEP)
+    world.vault.kept[CERTIFICATE].versions.append(NEW)
+    world.clock.advance(timedelta(seconds=2))
+    assert deliver(world, STEP).incoming == as_incoming(NEW)
+
+
+def test_a_version_that_cannot_take_over_ends_the_rollover_and_names_the_version():
+    world = a_world_at_this_step()
+    world.vault.kept[CERTIFICATE].enabled = False
+    world.vault.kept[CERTIFICATE].versions.append(NEW)
+    after = deliver(world, STEP)
+    assert after.status == "refused"
+    assert "version v2" in after.outcome_reason
+    assert after.incoming == as_incoming(NEW)
+    assert OLD.sha256_thumbprint in world.dps.slots("dev-01")
+
+
+def test_an_issuance_that_somebody_else_began_is_met_not_repeated():
+    """The vault answers 409 while one is in progress."""
+    world = a_world_at_this_step()
+
+    def busy(*_):
+        _pending(world, CERTIFICATE)
+        raise Conflict("409")
+
+    assert deliver(world, STEP, effect=busy).waiting_for == "the vault is issuing the new version"
+
+
+REFUSED = {
+    "the service refuses": ServiceRefused("Key Vault answered 403 to POST certificate: no role"),
+    "the certificate has no policy": BadInput("the vault's certificate has no policy to issue a new version by"),
+}
+
+
+@pytest.mark.parametrize("error", REFUSED.values(), ids=REFUSED.keys())
+def test_a_person_is_needed_and_told_the_words_when(error):
+    world = a_world_at_this_step()
+
+    def refuse(*_):
+        raise error
+
+    after = deliver(world, STEP, effect=refuse)
+    assert after.status == "needs_person"
+    assert after.outcome_reason == str(error)
+    assert after.next_action
+
+
+def test_a_vault_that_is_down_while_it_is_asked_is_waited_for_as_long_as_it_says():
+    world = a_world_at_this_step()
+
+    def down(*_):
+        raise ServiceUnavailable("Key Vault answered 429", timedelta(seconds=42))
+
+    after = deliver(world, STEP, effect=down)
+    assert (after.status, after.waiting_for) == ("waiting", "Key Vault answered 429")
+    assert world.nudges.sent == [(STEP, after.id, timedelta(seconds=42))]
+
+
+def test_an_answer_that_was_lost_is_found_by_the_second_look():
+    world = a_world_at_this_step()
+
+    def lost(*_):
+        world.vault.issue(CERTIFICATE)
+        raise ServiceUnavailable("no answer")
+
+    assert deliver(world, STEP, effect=lost).incoming == as_incoming(NEW)
+
+
+def test_a_host_that_dies_after_the_vault_issued_costs_the_lease_and_nothing_else():
+    world = a_world_at_this_step()
+
+    def die(*_):
+        world.vault.issue(CERTIFICATE)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deliver(world, STEP, effect=die)
+    deliver(world, STEP)
+    assert world.nudges.sent == [], "a nudge before the lease is over is ignored"
+    world.clock.advance(ACT_LEASE)
+    assert deliver(world, STEP).incoming == as_incoming(NEW)
+    assert world.vault.asked == 1
