@@ -154,6 +154,8 @@ class DeviceAgent:
                 self._end_session()
                 self._tell("disconnected", self._about(self._store.current))
                 return Event.SESSION_LOST
+            case Asked(again=True):
+                return Event.ASKED_AGAIN
             case Asked():
                 return Event.FOUND if self._is_asked_for(item) else None
             case _:

@@ -8,6 +8,9 @@ swap is committed. DPS or hub refuses: the session with CURRENT is kept, and the
 While the fate of a candidate is open no connection is made with CURRENT: DPS may have written the candidate's
 thumbprint to the hub already, and the hub would refuse.
 
+Asked for one more registration with what it is on (the cloud cannot see otherwise that it moved), an online device
+does ``Register(CURRENT)``, ``Connect(CURRENT)``, and keeps its session if that is refused.
+
 When the hub refuses CURRENT, the ladder: ``Register(CURRENT)``, ``Register(OTHER)``, ``Connect(OTHER)`` in case only
 DPS has changed its mind, ``Look`` at the source, wait, from the top again. A lost network changes nothing but the
 time of the next try.
@@ -63,6 +66,7 @@ class Event(Enum):
     HUB_UNREACHABLE = auto()
     SESSION_LOST = auto()
     FOUND = auto()  # a new candidate is in the store, or somebody asks for the refused one again
+    ASKED_AGAIN = auto()  # somebody asks for one more registration with what the device is on
     NOTHING_FOUND = auto()
     WAIT_OVER = auto()
 
@@ -150,6 +154,9 @@ def step(state: State, event: Event) -> tuple[State, Note | None]:
         case Event.FOUND:
             fresh = replace(state, other=Other.CANDIDATE, other_is=Standing.OPEN, swap_failures=0)
             return _do(fresh, Register(Role.OTHER)), None
+        case Event.ASKED_AGAIN:
+            idle = state.online and state.doing is None
+            return (_do(state, Register(Role.CURRENT)) if idle else state), None
         case Event.NOTHING_FOUND:
             return _next_round(state), None
         case Event.WAIT_OVER:
@@ -160,6 +167,8 @@ def step(state: State, event: Event) -> tuple[State, Note | None]:
 
 def _dps_refused(state: State) -> tuple[State, Note | None]:
     if _role(state) is Role.CURRENT:
+        if state.online:  # registered again on request only; the session is none the worse
+            return _do(state, None), None
         state = replace(state, current_is=Standing.REFUSED)
         return _do(state, _next_on_ladder(state)), None
     return _other_refused(state, Standing.DPS_REFUSED)
@@ -199,6 +208,8 @@ def _hub_refused(state: State) -> tuple[State, Note | None]:
     if state.dps_accepted and state.hub_refusals + 1 < PATIENCE:
         again = _wait(state, state.doing)
         return replace(again, dps_accepted=True, hub_refusals=state.hub_refusals + 1), None
+    if _role(state) is Role.CURRENT and state.online:  # the same; the hub ends the session if it means it
+        return _do(state, None), None
     if _role(state) is Role.CURRENT:
         standing = Standing.REFUSED if state.dps_accepted else Standing.HUB_REFUSED
         state = replace(state, current_is=standing)

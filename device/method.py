@@ -28,7 +28,8 @@ class Answer:
 def read_hint(payload: Any) -> Hint:
     """Read the method's payload; whatever it does not say, or says in a way we do not understand, is None.
 
-    Shape: ``{"rollover_id": str, "sha256_thumbprint": str, "certificate_id": str | null}``. A payload may also be
+    Shape: ``{"rollover_id": str, "sha256_thumbprint": str, "certificate_id": str | null, "register_again": bool}``;
+    for the last see ``asks_again``. A payload may also be
     absent, empty or anything else: the call then means "look for a new certificate".
     """
     said = payload if isinstance(payload, dict) else {}
@@ -38,6 +39,15 @@ def read_hint(payload: Any) -> Hint:
         thumbprint if _SHA256.fullmatch(thumbprint) else None,
         certificate_id if isinstance(certificate_id, str) and certificate_id else None,
     )
+
+
+def asks_again(payload: Any) -> bool:
+    """Whether a device that is on the named credential already is asked to register with it once more.
+
+    The cloud asks so when it cannot see that the device moved: under DPS's reprovision policy "never" a registration
+    may leave the hub's thumbprints alone, and only one after the old certificate's end proves anything.
+    """
+    return isinstance(payload, dict) and payload.get("register_again") is True
 
 
 def answer(hint: Hint, *, current: str | None, waiting: str | None, swapping: bool, found: bool) -> Answer:
@@ -79,6 +89,8 @@ class Asked:
     hint: Hint
     found: Credential | None
     begin: bool
+    again: bool = False
+    """No swap: one more registration with the credential the device is on."""
 
 
 class Methods:
@@ -114,6 +126,9 @@ class Methods:
             found=found is not None,
         )
         self._observe("method", {"sha256": view.current, "status": reply.status, "state": reply.state})
+        if reply.state == "current" and asks_again(payload):
+            again = Asked(hint, None, begin=False, again=True)
+            return MethodReply(202, {"state": "started"}, lambda: self._ask(again))
         if reply.state == "current":
             return MethodReply(reply.status, {"state": reply.state})
         asked = Asked(hint, found, reply.begin)

@@ -29,6 +29,7 @@ DEVICE = "dev-01"
 CERTIFICATE = "dev-01-cert"
 OLD, NEW, NEWER = (parse_certificate(generation(number).der) for number in range(3))
 STRANGER = parse_certificate(a_certificate(starts=NOW - timedelta(days=1), ends=NOW + timedelta(days=500)).der)
+OLD_256, NEW_256, STRANGER_256 = (c.sha256_thumbprint for c in (OLD, NEW, STRANGER))
 EXPIRED = parse_certificate(a_certificate(starts=NOW - timedelta(days=800), ends=NOW - timedelta(days=1)).der)
 
 EFFECTS: Mapping[Step, Effect] = {

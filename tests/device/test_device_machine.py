@@ -37,7 +37,8 @@ def possible_events(state: State) -> list[Event]:
     if state.doing is None or state.waiting:
         lost = [Event.SESSION_LOST] if state.online else []
         over = [Event.WAIT_OVER] if state.waiting else []
-        return [*lost, *over, *([] if state.swap_under_way else [Event.FOUND])]
+        again = [Event.ASKED_AGAIN]
+        return [*lost, *over, *again, *([] if state.swap_under_way else [Event.FOUND])]
     match state.doing:
         case Register():
             return [Event.DPS_ACCEPTED, Event.DPS_REFUSED, Event.DPS_UNREACHABLE]
@@ -266,3 +267,28 @@ def test_a_reconnect_does_not_wait_as_long_as_a_refused_candidate_does() -> None
     assert state.failures_to_wait_for == 10
     state, _ = step(state, Event.SESSION_LOST)
     assert state.failures_to_wait_for == 1
+
+
+def test_a_device_asked_to_register_again_does_so_beside_its_session() -> None:
+    idle = State(has_current=True, other=Other.PREVIOUS, assigned=True, doing=None, online=True)
+    asked, _ = step(idle, Event.ASKED_AGAIN)
+    assert asked.doing == Register(CURRENT)
+    accepted, _ = step(asked, Event.DPS_ACCEPTED)
+    assert accepted.doing == Connect(CURRENT)
+    done, note = step(accepted, Event.HUB_ACCEPTED)
+    assert (done.doing, done.online, note) == (None, True, None)
+
+
+@pytest.mark.parametrize("refusal", [(Event.DPS_REFUSED,), (Event.DPS_ACCEPTED, *[Event.HUB_REFUSED] * 1)])
+def test_a_refused_registration_on_request_costs_no_session(refusal: tuple[Event, ...]) -> None:
+    state = State(has_current=True, other=Other.PREVIOUS, assigned=True, doing=None, online=True)
+    state, _ = step(state, Event.ASKED_AGAIN)
+    for event in refusal:
+        state, _ = step(state, event)
+    assert state.online
+    assert state.current_is is Standing.OPEN
+
+
+def test_a_device_in_the_middle_of_something_does_not_register_again() -> None:
+    swapping = State(has_current=True, other=Other.CANDIDATE, assigned=True, doing=Register(OTHER), online=True)
+    assert step(swapping, Event.ASKED_AGAIN) == (swapping, None)

@@ -4,11 +4,21 @@ from datetime import timedelta
 
 from shared.errors import ServiceUnavailable
 from shared.rollover import Step
-from tests.builders import DEVICE, NEW, OLD, STRANGER, a_story, deliver, device_moves, put_rollover, reasons
+from tests.builders import (
+    DEVICE,
+    NEW_256,
+    OLD,
+    OLD_256,
+    STRANGER_256,
+    a_story,
+    deliver,
+    device_moves,
+    put_rollover,
+    reasons,
+)
 from tests.fakes import World
 
 STEP = Step.STAGE_HUB_THUMBPRINT
-O, N = OLD.sha256_thumbprint, NEW.sha256_thumbprint
 
 
 def a_world_at_this_step() -> World:
@@ -25,7 +35,7 @@ def thumbprints(world: World) -> tuple[str | None, str | None]:
 def test_the_hub_accepts_both():
     world = a_world_at_this_step()
     assert deliver(world, STEP).next_step is Step.INVOKE_REPROVISION_JOB
-    assert thumbprints(world) == (O, N)
+    assert thumbprints(world) == (OLD_256, NEW_256)
 
 
 def test_the_thumbprint_that_the_hub_holds_of_the_outgoing_one_is_kept_as_it_is():
@@ -33,7 +43,7 @@ def test_the_thumbprint_that_the_hub_holds_of_the_outgoing_one_is_kept_as_it_is(
     world = a_world_at_this_step()
     world.hub.put(DEVICE, None, OLD.sha1_thumbprint)
     deliver(world, STEP)
-    assert thumbprints(world) == (OLD.sha1_thumbprint, N)
+    assert thumbprints(world) == (OLD.sha1_thumbprint, NEW_256)
 
 
 def test_everything_else_of_the_identity_is_carried_over():
@@ -46,7 +56,7 @@ def test_everything_else_of_the_identity_is_carried_over():
         "device_scope": "ms-azure-iot-edge://gateway-1",
         "parent_scopes": ("ms-azure-iot-edge://gateway-1",),
     }
-    world.hub.put(DEVICE, O, O, **fields)
+    world.hub.put(DEVICE, OLD_256, OLD_256, **fields)
     deliver(world, STEP)
     identity = world.hub.identities[DEVICE]
     assert {name: getattr(identity, name) for name in fields} == fields
@@ -54,7 +64,7 @@ def test_everything_else_of_the_identity_is_carried_over():
 
 def test_nothing_is_written_when_the_hub_accepts_both_already():
     world = a_world_at_this_step()
-    world.hub.put(DEVICE, N, O)
+    world.hub.put(DEVICE, NEW_256, OLD_256)
     etag = world.hub.identities[DEVICE].etag
     assert deliver(world, STEP).next_step is Step.INVOKE_REPROVISION_JOB
     assert world.hub.identities[DEVICE].etag == etag
@@ -64,7 +74,7 @@ def test_a_device_that_moved_by_itself_is_not_given_its_old_certificate_back():
     world = a_world_at_this_step()
     device_moves(world)
     deliver(world, STEP)
-    assert thumbprints(world) == (N, N)
+    assert thumbprints(world) == (NEW_256, NEW_256)
 
 
 def test_a_device_without_identity_is_left_to_its_first_registration():
@@ -85,16 +95,16 @@ def test_a_device_that_registers_between_reading_and_writing_is_not_overwritten(
 
     world.hub.replace_thumbprints = overtaken
     deliver(world, STEP)
-    assert thumbprints(world) == (N, N)
+    assert thumbprints(world) == (NEW_256, NEW_256)
 
 
 def test_a_stranger_at_the_hub_ends_the_rollover_and_is_left_where_it_is():
     world = a_world_at_this_step()
-    world.hub.put(DEVICE, O, STRANGER.sha256_thumbprint)
+    world.hub.put(DEVICE, OLD_256, STRANGER_256)
     after = deliver(world, STEP)
     assert after.status == "refused"
-    assert STRANGER.sha256_thumbprint in after.outcome_reason
-    assert thumbprints(world) == (O, STRANGER.sha256_thumbprint)
+    assert STRANGER_256 in after.outcome_reason
+    assert thumbprints(world) == (OLD_256, STRANGER_256)
 
 
 def test_an_effect_that_never_shows_calls_a_person_in_the_end():

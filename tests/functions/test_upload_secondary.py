@@ -5,11 +5,24 @@ import pytest
 from shared.enrollment import Slot
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.rollover import Step
-from tests.builders import CERTIFICATE, DEVICE, NEW, NEWER, OLD, STRANGER, a_story, deliver, put_rollover, reasons
+from tests.builders import (
+    CERTIFICATE,
+    DEVICE,
+    NEW,
+    NEW_256,
+    NEWER,
+    OLD,
+    OLD_256,
+    STRANGER,
+    STRANGER_256,
+    a_story,
+    deliver,
+    put_rollover,
+    reasons,
+)
 from tests.fakes import World
 
 STEP = Step.UPLOAD_SECONDARY
-O, N, S = OLD.sha256_thumbprint, NEW.sha256_thumbprint, STRANGER.sha256_thumbprint
 
 
 def a_world_at_this_step(**changes) -> World:
@@ -18,7 +31,9 @@ def a_world_at_this_step(**changes) -> World:
     return world
 
 
-@pytest.mark.parametrize(("standby", "slots"), [(Slot.SECONDARY, (O, N)), (Slot.PRIMARY, (N, O))])
+@pytest.mark.parametrize(
+    ("standby", "slots"), [(Slot.SECONDARY, (OLD_256, NEW_256)), (Slot.PRIMARY, (NEW_256, OLD_256))]
+)
 def test_the_standby_slot_is_filled_and_the_other_kept(standby, slots):
     world = a_world_at_this_step(standby=standby)
     after = deliver(world, STEP)
@@ -69,7 +84,7 @@ def test_an_edit_by_somebody_else_in_between_is_kept_and_the_step_decides_anew()
     deliver(world, STEP)
     deliver(world, STEP)
     assert world.dps.enrollments[DEVICE]["initialTwin"] == {"tags": {"site": 8}}
-    assert world.dps.slots(DEVICE) == (O, N)
+    assert world.dps.slots(DEVICE) == (OLD_256, NEW_256)
 
 
 def test_a_certificate_that_somebody_else_puts_into_the_slot_in_between_is_not_overwritten():
@@ -82,9 +97,9 @@ def test_a_certificate_that_somebody_else_puts_into_the_slot_in_between_is_not_o
 
     edit_in_between(world, meddle)
     after = deliver(world, STEP)
-    assert world.dps.slots(DEVICE) == (O, S)
+    assert world.dps.slots(DEVICE) == (OLD_256, STRANGER_256)
     assert after.status == "refused"
-    assert S in after.outcome_reason
+    assert STRANGER_256 in after.outcome_reason
 
 
 def test_the_same_certificate_uploaded_by_somebody_else_in_between_is_as_good():
@@ -105,7 +120,7 @@ def test_a_newer_version_in_the_vault_leads_back_to_the_vault():
     after = deliver(world, STEP)
     assert (after.next_step, after.incoming) == (Step.ISSUE_CERTIFICATE, None)
     assert [step for step, _, _ in world.nudges.sent] == [Step.ISSUE_CERTIFICATE]
-    assert world.dps.slots(DEVICE) == (O, O)
+    assert world.dps.slots(DEVICE) == (OLD_256, OLD_256)
 
 
 def test_a_service_that_cannot_be_read_is_waited_for_and_nothing_is_written():
@@ -148,6 +163,6 @@ def test_what_the_slots_held_before_and_after_is_in_the_history():
     world = a_world_at_this_step()
     deliver(world, STEP)
     done = world.services.ledger.history(world.services.ledger.last(DEVICE))[-1]
-    assert (done.before["primary"], done.before["secondary"]) == (O, O)
-    assert (done.after["primary"], done.after["secondary"]) == (O, N)
+    assert (done.before["primary"], done.before["secondary"]) == (OLD_256, OLD_256)
+    assert (done.after["primary"], done.after["secondary"]) == (OLD_256, NEW_256)
     assert done.who == "step upload_secondary"

@@ -71,7 +71,7 @@ class Plant:
         found.raise_for_status()
         return str(found.json()["value"])
 
-    def install(self, name: str, folder: Path, *, months: int = 12) -> "PocketDevice":
+    def install(self, name: str, folder: Path, **enrollment: Any) -> "PocketDevice":
         """A device with its certificate in the vault and its enrollment, registered once."""
         policy = CertificatePolicy(
             issuer_name="Self",
@@ -81,14 +81,14 @@ class Plant:
             exportable=True,
             content_type="application/x-pem-file",
             enhanced_key_usage=["1.3.6.1.5.5.7.3.2"],
-            validity_in_months=months,
+            validity_in_months=12,
         )
         tags = {"rollover-enrollment": name}
         made = self.vault.begin_create_certificate(name, policy, tags=tags, _polling_interval=0.1).result()
         pem = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(made.cer or b"")).decode()
         pem += "-----END CERTIFICATE-----\n"
         x509 = {"clientCertificates": {"primary": {"certificate": pem}}}
-        body = {"registrationId": name, "attestation": {"type": "x509", "x509": x509}}
+        body = {"registrationId": name, "attestation": {"type": "x509", "x509": x509}, **enrollment}
         self.dps.enrollment.create_or_update(name, body)
         device = PocketDevice(self, name, folder)
         device.take_latest()
@@ -215,6 +215,7 @@ class PocketDevice:
         self._folder = folder
         self._held: str | None = None
         self._registered: str | None = None
+        self._answered: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
 
@@ -256,16 +257,17 @@ class PocketDevice:
 
     def _live(self) -> None:
         while not self._stop.wait(0.3):
-            if not self._asked():
+            asked = self._asked()
+            if not asked - self._answered and self._held == self._registered:
                 continue
             with suppress(requests.RequestException):
                 self.take_latest()
-                if self._held != self._registered:
-                    self.register()
+                if self.register():
+                    self._answered |= asked
 
-    def _asked(self) -> bool:
+    def _asked(self) -> set[str]:
         jobs = self._plant.standin.world.hub.jobs.list(None, None)
-        return any(f"'{self.name}'" in job["queryCondition"] for job in jobs)
+        return {str(job["jobId"]) for job in jobs if f"'{self.name}'" in job["queryCondition"]}
 
     def stop(self) -> None:
         self._stop.set()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,11 @@ def test_the_gap_is_as_long_as_the_longest_stretch_that_no_session_covers(pairs:
         notes.off(ended, session)
     edges = sorted({UNTIL, *(edge for span in spans for edge in span)})
     longest = stretch = 0.0
-    for left, right in zip(edges, edges[1:], strict=False):
-        covered = any(began <= left and right <= ended for began, ended in spans)
-        stretch = 0.0 if covered or any(began == left for began, _ in spans) and covered else stretch
-        stretch = 0.0 if any(began <= left <= ended for began, ended in spans) else stretch
-        stretch += 0.0 if covered else right - left
+    for left, right in pairwise(edges):
+        if any(began <= left <= ended for began, ended in spans):
+            stretch = 0.0
+        if not any(began <= left and right <= ended for began, ended in spans):
+            stretch += right - left
         longest = max(longest, stretch)
     assert notes.facts().longest_gap_s == pytest.approx(longest)
 
