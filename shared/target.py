@@ -69,7 +69,7 @@ def decide_start(
     newest = latest.certificate
     others = [c for c in candidates if c.sha256_thumbprint != newest.sha256_thumbprint]
     retirable = [c for c in others if c.sha1_thumbprint in versions or c.not_after <= now]
-    outgoing = _in_use(candidates, others, retirable, identity, newest.sha256_thumbprint)
+    outgoing = _in_use(candidates, others, retirable, identity, newest.sha256_thumbprint, now)
     if isinstance(outgoing, CannotBegin):
         return outgoing
     if outgoing is None or outgoing.sha256_thumbprint == newest.sha256_thumbprint:
@@ -114,6 +114,7 @@ def _in_use(
     retirable: list[Enrolled],
     identity: HubIdentity | None,
     newest: str,
+    now: datetime,
 ) -> Enrolled | CannotBegin | None:
     """The certificate the device uses; None when it can only be the newest."""
     if identity is not None:

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import time_machine
+if TYPE_CHECKING:
+    import time_machine
 
 log = logging.getLogger("host")
 LOOK_S = 0.05
@@ -35,10 +37,14 @@ class MovedClock:
             log.warning("the clock file does not hold a usable number of seconds; the clock stays as it is")
 
     def _move(self, offset: timedelta) -> None:
+        destination = datetime.now(UTC) + (offset - self._offset)  # OverflowError if that is no date
         if self._traveller is not None:
             self._traveller.shift(offset - self._offset)  # in one step: other threads read the clock meanwhile
         elif offset:
-            self._traveller = time_machine.travel(datetime.now(UTC) + offset, tick=True).start()
+            # Imported only by a host whose clock is moved: it takes pytest along where that is installed.
+            import time_machine
+
+            self._traveller = time_machine.travel(destination, tick=True).start()
         self._offset = offset
 
     async def follow(self) -> None:

@@ -30,7 +30,7 @@ def rehearse(
         raise typer.Exit(2) from None
     from rich.console import Console
 
-    from local.rehearse.play import play
+    from local.rehearse.play import DEVICES_LOG, LOG, play
     from local.rehearse.report import write_report
     from local.rehearse.running import StartFailed
     from local.rehearse.screen import LiveScreen, PlainScreen, show_report
@@ -47,6 +47,8 @@ def rehearse(
             lambda fleet: PlainScreen(console, chosen.title) if plain else LiveScreen(console, chosen.title, fleet),
         )
         files = write_report(report, output)
+        if not report["summary"]["passed"]:
+            files += [output / LOG, output / DEVICES_LOG]
     except KeyboardInterrupt:
         typer.echo("rehearse: stopped; no report was written", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -99,6 +99,7 @@ def _thumbprints(certificates: dict[str, VaultCertificate]) -> dict[str, str]:
 
 def _on(stage: Stage, thumbprints: dict[str, str]) -> set[str]:
     """Whose session with the hub was made with this certificate, by the journal."""
+    stage.read_journal()
     return {one.registration_id for one in stage.facts() if one.thumbprints[-1:] == (thumbprints[one.registration_id],)}
 
 

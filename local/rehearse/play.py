@@ -14,7 +14,7 @@ from msrest.exceptions import ClientException
 from requests import RequestException
 
 from local.rehearse.fleet import Fleet
-from local.rehearse.journal import DeviceFacts, facts_of
+from local.rehearse.journal import DeviceFacts
 from local.rehearse.moving import MovedClock
 from local.rehearse.operator import Operator
 from local.rehearse.report import Played, make_report
@@ -22,6 +22,7 @@ from local.rehearse.running import Running
 from local.rehearse.scenario import Phase, Scenario, ScenarioFailed, Stage
 from local.rehearse.screen import Screen
 
+LOG, DEVICES_LOG = "up.log", "devices.log"
 # What a service that misbehaves makes the SDK clients raise: the rehearsal has failed, and its report says so.
 FAILURES = (ScenarioFailed, AzureError, ClientException, RequestException, TimeoutError)
 
@@ -37,8 +38,8 @@ def play(
     began = time.time()
     fleet = scenario.members()
     fed_by = {one.registration_id: one.fed_by for one in fleet}
-    with ExitStack() as stack, _devices_log(folder / "devices.log"):
-        running = Running(net, folder / "up.log")
+    with ExitStack() as stack, _devices_log(folder / DEVICES_LOG):
+        running = Running(net, folder / LOG)
         stack.callback(running.stop)
         running.start()
         screen = make_screen(fed_by)
@@ -55,19 +56,24 @@ def play(
         try:
             scenario.run(stage)
         except FAILURES as error:
-            stage.found.problems.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            stage.found.problems.append(running.died() or _in_one_line(error))
         ended = time.time()
         facts = _facts(stage)
         played = Played(scenario.name, scenario.title, scenario.proves, scenario.rollovers, began, ended)
         return make_report(played, fed_by, facts, stage.found)
 
 
+def _in_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ScenarioFailed) else f"{type(error).__name__}: {text}"
+
+
 def _facts(stage: Stage) -> list[DeviceFacts]:
     try:
-        return stage.facts()
+        stage.read_journal()
     except RequestException:
-        stage.found.problems.append("the stand-in's journal cannot be read: nothing can be said of the devices")
-        return facts_of([], stage.fleet.registration_ids, time.time())
+        stage.found.problems.append("the stand-in's journal could not be read at the end: its last entries are missing")
+    return stage.facts()
 
 
 @contextmanager

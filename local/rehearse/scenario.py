@@ -99,11 +99,16 @@ class Stage:
         self.found = Found()
         self._died = died
         self._entries: list[dict[str, Any]] = []
+        self._read_at = time.time()
 
     def facts(self) -> list[DeviceFacts]:
-        """What the stand-in's journal says of each device up to now."""
+        """What the stand-in's journal says of each device, up to when it was last read."""
+        return facts_of(self._entries, self.fleet.registration_ids, self._read_at)
+
+    def read_journal(self) -> None:
+        """Take in what the stand-in noted since the last time."""
         self._entries += self.operator.journal(self._entries[-1]["seq"] if self._entries else 0)
-        return facts_of(self._entries, self.fleet.registration_ids, time.time())
+        self._read_at = time.time()
 
     @contextmanager
     def phase(self, name: str, clock: datetime | None = None) -> Iterator[None]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from local.rehearse.report import gap_text
 
 SHOWN_DIGITS = 8
+SHOWN_PROBLEMS = 8
 COLOURS = ("cyan", "yellow", "green", "magenta")
 DOING = {
     "registering": "registers with",
@@ -177,7 +178,10 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
     summary = report["summary"]
     style = "bold green" if summary["passed"] else "bold red"
     console.print(Text(summary["verdict"], style), soft_wrap=True)
-    for problem in report["problems"]:
+    problems = report["problems"]
+    for problem in problems[:SHOWN_PROBLEMS]:
         console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
+    if len(problems) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(problems) - SHOWN_PROBLEMS} more in the report", style="red")
     for file in files:
         console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)

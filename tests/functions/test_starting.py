@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shared.certificate import parse_certificate
-from shared.errors import ServiceUnavailable
+from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.rollover import Step
 from shared.starting import ENROLLMENT_TAG, TRY_AGAIN_AFTER, start_rollover
 from tests.builders import (
@@ -203,8 +203,6 @@ def test_a_rollover_that_needed_a_person_before_any_version_came_is_begun_again_
     begin(world)
 
     def refuse(*_):
-        from shared.errors import ServiceRefused
-
         raise ServiceRefused("Key Vault answered 400: bad policy")
 
     assert deliver(world, Step.ISSUE_CERTIFICATE, effect=refuse).status == "needs_person"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.certificate import parse_certificate
 from shared.resuming import resume_due
 from shared.rollover import Step
 from shared.sweeping import sweep
@@ -16,22 +17,22 @@ from tests.builders import (
     a_story,
     begin,
     deliver_all,
-    device_moves,
     reasons,
     the_rollover,
 )
-from tests.certificates import NOW
-from tests.fakes import World
+from tests.certificates import NOW, generation
+from tests.fakes import InMemoryHub, World
 
 
-def moves_when_asked(world: World) -> None:
+def moves_when_asked(world: World, sha256_thumbprint: str = NEW_256) -> None:
     """The device takes its new certificate when the job reaches it."""
-    start = world.hub.start_method_job
+    start = InMemoryHub.start_method_job
 
     def reached(*arguments):
-        start(*arguments)
+        start(world.hub, *arguments)
         world.clock.advance(timedelta(seconds=1))
-        device_moves(world)
+        world.dps.registered(DEVICE)
+        world.hub.provision(DEVICE, sha256_thumbprint)
 
     world.hub.start_method_job = reached
 
@@ -65,13 +66,23 @@ def test_the_history_tells_the_whole_story():
     assert records[0].who.startswith("sweep")
 
 
-def test_two_rollovers_one_after_the_other_use_the_slots_in_turn():
-    world = a_story(retire_when_moved=True, mirror_primary=False)
-    moves_when_asked(world)
-    begin(world)
-    deliver_all(world)
-    assert world.dps.slots(DEVICE) == (None, NEW_256)
-    assert sweep(world.services) == {"nothing": 1}
+@pytest.mark.parametrize("mirror", [True, False])
+def test_years_of_rollovers_use_the_slots_in_turn(mirror):
+    world = a_story(retire_when_moved=True, mirror_primary=mirror)
+    standby = []
+    for year in range(1, 5):
+        incoming = parse_certificate(generation(year).der)
+        world.vault.issues = lambda _, incoming=incoming: incoming
+        moves_when_asked(world, incoming.sha256_thumbprint)
+        begin(world)
+        deliver_all(world)
+        rollover = the_rollover(world)
+        assert (rollover.id, rollover.status) == (f"individual.{DEVICE}.{year}", "done")
+        assert set(world.dps.slots(DEVICE)) - {None} == {incoming.sha256_thumbprint}
+        standby.append(rollover.standby.value)
+        assert sweep(world.services) == {"nothing": 1}
+        world.clock.time = incoming.not_after - timedelta(days=20)
+    assert standby == ["secondary", "primary", "secondary", "primary"]
 
 
 def test_a_device_that_moved_before_anything_was_done_costs_only_the_retirement():

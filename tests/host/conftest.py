@@ -57,9 +57,24 @@ def queue_of(azurite: str) -> Callable[[str], QueueClient]:
     return client
 
 
-@pytest.fixture
-def target() -> Iterator[Target]:
-    """A server that keeps what was written to it."""
+@pytest.fixture(scope="session")
+def one_target() -> Iterator[Target]:
     running = Target()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def target(one_target: Target) -> Target:
+    """A server that keeps what was written to it; it has nothing yet."""
+    one_target.received.clear()
+    return one_target
+
+
+@pytest.fixture(scope="session")
+def writer(azurite: str, one_target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One host on the app `writer`, for all tests that leave it running."""
+    settings = {"SampleStorage": azurite, "QUEUE": "unused", "TARGET": one_target.url}
+    host = Host(APPS / "writer", tmp_path_factory.mktemp("writer"), settings=settings)
+    yield host.ready()
+    host.kill()

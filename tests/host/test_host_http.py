@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.host.conftest import StartHost
-from tests.host.hosts import Host, until
+from tests.host.hosts import APPS, Host, until
 
 LEVELS = {"/api/open": "anonymous", "/api/guarded": "function", "/api/guarded/admin": "admin"}
 OPENED_BY = {
@@ -78,10 +77,13 @@ def test_a_function_that_calls_sys_exit_leaves_the_host_running(triggers: Host) 
     assert triggers.get("/api/open").status_code == 200
 
 
-def test_an_empty_route_prefix_puts_functions_at_the_root(start_host: StartHost, azurite: str) -> None:
-    host = start_host("writer", SampleStorage=azurite, QUEUE="unused").ready()
-    assert host.get("/slow?seconds=0").text == "done"
-    assert host.get("/api/slow?seconds=0").status_code == 404
+def test_an_empty_route_prefix_puts_functions_at_the_root(writer: Host) -> None:
+    assert writer.get("/slow?seconds=0").text == "done"
+    assert writer.get("/api/slow?seconds=0").status_code == 404
+
+
+def test_a_function_runs_in_the_folder_of_its_app(triggers: Host) -> None:
+    assert triggers.get("/api/beside", "function").text == (APPS / "triggers" / "host.json").read_text()
 
 
 def test_log_lines_of_functions_that_run_at_once_name_their_own_invocation(triggers: Host) -> None:

@@ -28,7 +28,7 @@ def work(queue_of: QueueOf, work_queue: str, triggers: Host) -> QueueClient:
 
 
 @pytest.fixture
-def writer(start_host: StartHost, azurite: str, target: Target, queue_of: QueueOf) -> StartWriter:
+def start_writer(start_host: StartHost, azurite: str, target: Target, queue_of: QueueOf) -> StartWriter:
     """Starts a host on the app `writer`, whose queue function writes each message to the target; with its queue."""
     own = f"writer-{uuid.uuid4().hex[:8]}"
 
@@ -98,13 +98,24 @@ def test_a_message_that_is_not_base64_is_poisoned_without_a_call(
     assert len(triggers.seen("work")) == calls
 
 
+def test_an_empty_message_is_a_call(triggers: Host, work: QueueClient) -> None:
+    work.send_message("")
+    until(lambda: triggers.seen("worked", id=None), "the function ran")
+
+
+def test_a_queue_that_was_deleted_is_made_again(triggers: Host, work: QueueClient) -> None:
+    work.delete_queue()
+    until(lambda: exists(work), "the host made the queue again")
+    assert f"queue {work.queue_name} is gone; it is made again" in triggers.log
+
+
 def test_no_more_run_at_once_than_host_json_allows(triggers: Host, work: QueueClient) -> None:
     """batchSize + newBatchThreshold."""
     for number in range(9):
         work.send_message(message(id=f"crowd-{number}", seconds=0.1 + number % 3 / 5))
-    until(lambda: len([n for n in triggers.seen("worked") if n["id"].startswith("crowd")]) == 9, "all ran")
-    begun = [(note["at"], 1) for note in triggers.seen("work") if note["id"].startswith("crowd")]
-    ended = [(note["at"], -1) for note in triggers.seen("worked") if note["id"].startswith("crowd")]
+    until(lambda: len([n for n in triggers.seen("worked") if str(n["id"]).startswith("crowd")]) == 9, "all ran")
+    begun = [(note["at"], 1) for note in triggers.seen("work") if str(note["id"]).startswith("crowd")]
+    ended = [(note["at"], -1) for note in triggers.seen("worked") if str(note["id"]).startswith("crowd")]
     at_once = [sum(step for _, step in sorted(begun + ended)[: count + 1]) for count in range(len(begun + ended))]
     assert max(at_once) == 3
 
@@ -117,14 +128,14 @@ def test_the_lease_is_renewed_while_a_function_runs(triggers: Host, work: QueueC
     assert len(triggers.seen("work", id="long")) == 1
 
 
-def test_the_host_goes_on_when_the_storage_was_away(writer: StartWriter, azurite: str, target: Target) -> None:
+def test_the_host_goes_on_when_the_storage_was_away(start_writer: StartWriter, azurite: str, target: Target) -> None:
     bridge = Bridge(QUEUE)
-    host, queue = writer(storage=azurite.replace(f":{QUEUE}/", f":{bridge.port}/"))
+    host, queue = start_writer(storage=azurite.replace(f":{QUEUE}/", f":{bridge.port}/"))
     bridge.take_down()
     queue.send_message("away")
     until(lambda: f"{queue.queue_name} cannot be reached" in host.log, "the host says so")
     time.sleep(2)
-    assert bridge.cut <= 5  # about one try a second
+    assert bridge.cut <= 10  # one or two connections a second; a loop that spins makes thousands
     assert host.log.count("cannot be reached") == 1
     bridge.put_up()
     until(lambda: target.received == ["PUT /away"], "the message is worked on")
@@ -132,37 +143,25 @@ def test_the_host_goes_on_when_the_storage_was_away(writer: StartWriter, azurite
     bridge.stop()
 
 
-def test_a_queue_that_was_deleted_is_made_again(writer: StartWriter) -> None:
-    _, queue = writer()
-    queue.delete_queue()
-    until(lambda: exists(queue), "the host made the queue again")
-
-
 def test_a_message_under_which_hosts_died_is_poisoned_in_the_end(
-    writer: StartWriter, target: Target, queue_of: QueueOf
+    start_writer: StartWriter, target: Target, queue_of: QueueOf
 ) -> None:
     """QueueProcessor.BeginProcessingMessageAsync: a count beyond maxDequeueCount (here 2) is not called again."""
-    host, queue = writer("--die-after-write", "1")
+    host, queue = start_writer("--die-after-write", "1")
     queue.send_message("deadly")
     assert host.ended() == 137
-    assert writer("--die-after-write", "1")[0].ended() == 137
-    writer()
+    assert start_writer("--die-after-write", "1")[0].ended() == 137
+    start_writer()
     poison = queue_of(f"{queue.queue_name}-poison")
     until(lambda: contents(poison) == ["deadly"], "it is poisoned")
     assert target.received == ["PUT /deadly"] * 2
 
 
-def test_a_poison_queue_has_no_poison_queue(writer: StartWriter, target: Target, queue_of: QueueOf) -> None:
+def test_a_poison_queue_has_no_poison_queue(start_writer: StartWriter, target: Target, queue_of: QueueOf) -> None:
     """QueueListenerFactory.CreatePoisonQueueReference; what fails there is left until its lease ends."""
-    host, queue = writer(queue_name=f"{uuid.uuid4().hex[:8]}-poison")
+    host, queue = start_writer(queue_name=f"{uuid.uuid4().hex[:8]}-poison")
     queue.send_message("refused")
     until(lambda: "failed 2 times; it stays there" in host.log, "the host gave up")
-    until(lambda: contents(queue) == ["refused"], "the message is visible again")
     assert target.received == ["PUT /refused"] * 2
+    assert queue.get_queue_properties().approximate_message_count == 1
     assert not exists(queue_of(f"{queue.queue_name}-poison"))
-
-
-def test_an_empty_message_is_a_call(writer: StartWriter, target: Target) -> None:
-    _, queue = writer()
-    queue.send_message("")
-    until(lambda: target.received == ["PUT /"], "the function ran")

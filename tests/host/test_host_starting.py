@@ -4,59 +4,41 @@ import json
 import signal
 import stat
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
+from azure.storage.queue import QueueClient
 
 from tests.host.conftest import StartHost
-from tests.host.hosts import Host, until
+from tests.host.hosts import APPS, Host, until
 
-HEAD = "import azure.functions as func\napp = func.FunctionApp()\n"
-QUEUE = '@app.queue_trigger(arg_name="m", queue_name="{name}", connection="{connection}")\ndef f(m): pass\n'
-TIMER = '@app.timer_trigger(arg_name="t", schedule="{schedule}")\ndef f(t): pass\n'
-ROUTES = '@app.route(route="a")\ndef f(req): pass\n@app.route(route="a")\ndef g(req): pass\n'
-OUTPUT = '@app.queue_output(arg_name="o", queue_name="q", connection="C")\n@app.timer_trigger(arg_name="t", schedule="0 0 0 1 1 *")\ndef f(t, o): pass\n'
-BLOB = '@app.blob_trigger(arg_name="b", path="p", connection="C")\ndef f(b): pass\n'
+APP = "import azure.functions as func\napp = func.FunctionApp()\n"
+QUEUE = '@app.queue_trigger(arg_name="m", queue_name="{name}", connection="{connection}")\n'
+OUTPUT = '@app.queue_output(arg_name="o", queue_name="q", connection="C")\n@app.route(route="a")\n'
 
 CANNOT_START = {
-    "an import that fails": ("import not_there", "{}", "ModuleNotFoundError: No module named 'not_there'"),
-    "a syntax error": ("def", "{}", "SyntaxError"),
-    "an app that leaves": ("import sys; sys.exit(3)", "{}", "SystemExit(3)"),
-    "a parameter without binding": (
-        HEAD + '@app.route(route="a")\ndef f(wrong): pass\n',
-        "{}",
-        "the app cannot be indexed",
-    ),
-    "two functions of one name": (HEAD + ROUTES.replace("def g", "def f"), "{}", "the app cannot be indexed"),
-    "two functions on one route": (HEAD + ROUTES, "{}", "function g: the route /api/a is taken"),
-    "an output binding": (HEAD + OUTPUT, "{}", "function f: this host has no binding of type queue"),
-    "an unknown trigger": (HEAD + BLOB, "{}", "function f: this host has no binding of type blobTrigger"),
-    "no host.json": (HEAD, None, "host.json cannot be read: No such file or directory"),
-    "a host.json that is no JSON": (HEAD, "{", "host.json cannot be used"),
-    "a host.json that is no object": (HEAD, "[]", "host.json cannot be used"),
-    "a span that is none": (HEAD, '{"extensions": {"queues": {"visibilityTimeout": 5}}}', "host.json cannot be used"),
-    "a batch too large": (HEAD, '{"extensions": {"queues": {"batchSize": 33}}}', "batchSize must be 1 to 32"),
+    "a broken host.json": ("", "host.json cannot be used: "),
+    "an import that fails": ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+    "an app that leaves": ("import sys; sys.exit(3)", "SystemExit(3)"),
+    "an output binding": (APP + OUTPUT + "def f(req, o): pass", "function f: this host has no binding of type queue"),
     "a missing connection": (
-        HEAD + QUEUE.format(name="q", connection="NotSet"),
-        "{}",
+        APP + QUEUE.format(name="q", connection="NotSet") + "def f(m): pass",
         "there is no storage connection 'NotSet'",
     ),
-    "a connection string that is none": (
-        HEAD + QUEUE.format(name="q", connection="Malformed"),
-        "{}",
-        "the setting Malformed is not a storage connection string",
-    ),
     "a setting that is not there": (
-        HEAD + QUEUE.format(name="%NOT_SET%", connection="Malformed"),
-        "{}",
+        APP + QUEUE.format(name="%NOT_SET%", connection="C") + "def f(m): pass",
         "'%NOT_SET%' does not resolve to a value",
     ),
-    "a schedule of five fields": (HEAD + TIMER.format(schedule="0 * * * *"), "{}", "function f: '0 * * * *' is not"),
-    "a schedule that never comes": (HEAD + TIMER.format(schedule="0 0 0 30 2 *"), "{}", "function f: '0 0 0 30 2 *'"),
-    "no function_app.py": (None, "{}", "there is no function_app.py"),
 }
+
+
+def write_app(folder: Path, source: str) -> Path:
+    (folder / "function_app.py").write_text(source)
+    (folder / "host.json").write_text("{}" if source else "{")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +47,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Host]:
 
     def run(reason: str) -> Host:
         folder = tmp_path_factory.mktemp("refused")
-        source, host_json, _ = CANNOT_START[reason]
-        for name, text in (("function_app.py", source), ("host.json", host_json)):
-            if text is not None:
-                (folder / name).write_text(text)
-        host = Host(folder, folder, settings={"Malformed": "AccountKey=c2VjcmV0"})
+        host = Host(write_app(folder, CANNOT_START[reason][0]), folder)
         host.process.wait(30)
         return host
 
@@ -77,23 +55,48 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Host]:
         return dict(zip(CANNOT_START, pool.map(run, CANNOT_START), strict=True))
 
 
-@pytest.mark.parametrize("reason", CANNOT_START)
-def test_a_host_that_cannot_start_says_why_in_one_line(refused: dict[str, Host], reason: str) -> None:
-    host = refused[reason]
-    line = host.log.removesuffix("\n")
+type Stuck = tuple[Host, Future[tuple[int, float]]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stuck(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stuck]:
+    """A host that was told to end while a function runs that never does; it takes its time beside the other tests."""
+    settings = {"SampleStorage": azurite, "QUEUE": "unused"}
+    host = Host(APPS / "writer", tmp_path_factory.mktemp("stuck"), settings=settings).ready()
+
+    def stop() -> tuple[int, float]:
+        begun = time.monotonic()
+        return host.stop(), time.monotonic() - begun
+
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(host.get, "/slow?seconds=600")
+        time.sleep(0.3)
+        yield host, pool.submit(stop)
+        assert isinstance(asked.exception(), requests.ConnectionError)
+
+
+def one_line(host: Host) -> str:
+    """What a host said that could not start: one line, exit code 1."""
+    # The library warns of an app that has no HTTP function; that is not the host's line.
+    line = "".join(line for line in host.log.splitlines(keepends=True) if "Auth level is not" not in line)
+    line = line.removesuffix("\n")
     assert host.process.returncode == 1, line
     assert line.startswith("host: ")
-    assert CANNOT_START[reason][2] in line
     assert "\n" not in line
     assert len(line) < 300
-    assert "c2VjcmV0" not in line
+    return line
+
+
+@pytest.mark.parametrize("reason", CANNOT_START)
+def test_a_host_that_cannot_start_says_why_in_one_line(refused: dict[str, Host], reason: str) -> None:
+    assert CANNOT_START[reason][1] in one_line(refused[reason])
 
 
 def test_a_port_in_use_is_one_clear_line(start_host: StartHost, triggers: Host, azurite: str) -> None:
     host = start_host("writer", "--port", str(triggers.port), SampleStorage=azurite, QUEUE="unused")
     assert host.ended() == 1
     address = triggers.url.removeprefix("http://")
-    assert host.log == f"host: cannot listen on {address}: Address already in use\n"
+    assert one_line(host) == f"host: cannot listen on {address}: Address already in use"
 
 
 def test_keys_are_for_the_owner_alone_and_stay_over_a_restart(start_host: StartHost, azurite: str) -> None:
@@ -106,33 +109,13 @@ def test_keys_are_for_the_owner_alone_and_stay_over_a_restart(start_host: StartH
     assert len(set(keys.values())) == 3
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", '{"master": "", "function": "a", "eventgrid_extension": "b"}'])
-def test_a_keys_file_that_is_of_no_use_is_one_clear_line(start_host: StartHost, tmp_path: Path, content: str) -> None:
-    """An empty key would match a request without one."""
-    (tmp_path / "keys.json").write_text(content)
-    host = start_host("writer")
-    assert host.ended() == 1
-    assert host.log.startswith("host: the keys file ")
-    assert host.log.count("\n") == 1
-
-
-def test_the_app_runs_in_its_own_folder(start_host: StartHost, tmp_path: Path) -> None:
-    app = tmp_path / "app"
-    app.mkdir()
-    (app / "host.json").write_text("{}")
-    (app / "beside.txt").write_text("found")
-    function = '@app.route(route="a", auth_level="anonymous")\ndef f(req: func.HttpRequest) -> str:\n'
-    (app / "function_app.py").write_text(HEAD + function + '    return open("beside.txt").read()\n')
-    assert start_host(app).ready().get("/api/a").text == "found"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_runs_end_and_leaves_no_process(start_host: StartHost, azurite: str, number: int) -> None:
+def test_an_interrupt_lets_what_runs_end_and_leaves_no_process(start_host: StartHost, azurite: str) -> None:
+    """SIGINT, from the keyboard, is taken as SIGTERM is."""
     host = start_host("writer", SampleStorage=azurite, QUEUE="unused").ready()
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(host.get, "/slow?seconds=0.7")
         time.sleep(0.2)
-        host.process.send_signal(number)
+        host.process.send_signal(signal.SIGINT)
         assert slow.result().text == "done"
     assert host.ended() == 0
     assert "Traceback" not in host.log
@@ -141,32 +124,25 @@ def test_a_signal_lets_what_runs_end_and_leaves_no_process(start_host: StartHost
 
 
 def test_a_message_that_is_worked_on_is_finished_before_the_end(
-    start_host: StartHost, azurite: str, tmp_path: Path
+    start_host: StartHost, azurite: str, queue_of: Callable[[str], QueueClient]
 ) -> None:
-    from azure.storage.queue import QueueClient, TextBase64EncodePolicy
-
     settings = {"SampleStorage": azurite, "WORK_QUEUE": "ending", "SWEEP": "0 0 0 1 1 *", "ONE_HUB": "x"}
-    host = start_host("triggers", **settings).ready()
-    queue = QueueClient.from_connection_string(azurite, "ending", message_encode_policy=TextBase64EncodePolicy())
-    until(lambda: "at_start" in host.log, "the host runs")
+    host = start_host("triggers", **settings)
+    queue = queue_of("ending")
+    queue.create_queue()
     for number in range(6):
         queue.send_message(json.dumps({"id": number, "seconds": 0.5}))
     until(lambda: host.seen("work"), "the first message is worked on")
     assert host.stop() == 0
     begun, ended = ({note["id"] for note in host.seen(what)} for what in ("work", "worked"))
     assert begun == ended
-    assert len(begun) <= 4
-    waiting = 6 - len(begun)
-    assert len(queue.peek_messages(max_messages=32)) == waiting, "what was not begun is there for the next host, now"
+    visible = queue.peek_messages(max_messages=32)
+    assert len(visible) == 6 - len(begun) > 0, "what was not begun is there for the next host, at once"
 
 
-def test_a_function_that_never_ends_is_cut_off_after_ten_seconds(start_host: StartHost, azurite: str) -> None:
-    host = start_host("writer", SampleStorage=azurite, QUEUE="unused").ready()
-    with ThreadPoolExecutor() as pool:
-        stuck = pool.submit(host.get, "/slow?seconds=600")
-        time.sleep(0.2)
-        begun = time.monotonic()
-        assert host.stop() == 0
-        assert 9.5 < time.monotonic() - begun < 12
-        assert isinstance(stuck.exception(), requests.ConnectionError)
+def test_a_function_that_never_ends_is_cut_off_after_ten_seconds(stuck: Stuck) -> None:
+    host, stopping = stuck
+    code, took = stopping.result()
+    assert code == 0
+    assert 9.5 < took < 14
     assert "still running after 10 s, cut off: slow" in host.log

@@ -9,20 +9,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.storage.queue import QueueClient
 
-from local.host.timers import Timer
-from local.host.worker import Function, Worker
-from tests.host.conftest import StartHost
 from tests.host.hosts import APPS, Host, until
 
 DAY = timedelta(days=1).total_seconds()
-NOTICED_S = 0.3  # a host looks at the file every 50 ms, a timer at the clock every 100 ms
+NOTICED_S = 0.2  # a host looks at the file every 50 ms, a timer at the clock every 100 ms
 MONTHLY = "0 0 0 1 * *"
 QUEUE = f"work-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")
 def movable(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    settings = {"SampleStorage": azurite, "WORK_QUEUE": QUEUE, "SWEEP": MONTHLY, "ONE_HUB": "x"}
+    settings = {
+        "SampleStorage": azurite,
+        "WORK_QUEUE": QUEUE,
+        "SWEEP": MONTHLY,
+        "ONE_HUB": "x",
+        "SWEEP_SECONDS": "0.15",
+    }
     host = Host(APPS / "triggers", tmp_path_factory.mktemp("movable"), settings=settings)
     yield host.ready()
     host.kill()
@@ -69,7 +72,8 @@ def test_the_app_lives_at_the_moved_time_within_a_moment(monthly: Host) -> None:
 
 def test_a_clock_file_that_holds_no_usable_number_leaves_the_clock_alone(monthly: Host) -> None:
     monthly.move_clock(7200)
-    for content in ("", "no number", "nan", "inf", "1e300", "\xff"):
+    time.sleep(NOTICED_S)
+    for content in ("", "no number", "nan", "inf", "1e12", "1e300", "\xff"):
         monthly.clock_file.write_text(content, encoding="latin-1")
         time.sleep(NOTICED_S)
         assert distance(monthly) == pytest.approx(7200, abs=1), content
@@ -88,29 +92,15 @@ def test_queues_go_on_after_a_jump_of_400_days(monthly: Host, queue_of: Callable
     until(lambda: queue.get_queue_properties().approximate_message_count == 0, "the message is gone")
 
 
-def test_a_clock_moved_while_a_timer_runs_makes_it_fire_again(start_host: StartHost, azurite: str) -> None:
-    settings = {"SampleStorage": azurite, "WORK_QUEUE": QUEUE, "SWEEP": MONTHLY, "ONE_HUB": "x"}
-    host = start_host("triggers", SWEEP_SECONDS="0.6", **settings).ready()
-    host.move_clock(40 * DAY)
-    until(lambda: len(host.seen("sweep")) == 1, "the timer runs")
-    host.move_clock(80 * DAY)
-    until(lambda: len(host.seen("sweep")) == 2, "it fired for the second move, too", within_s=3)
+def test_a_clock_moved_while_a_timer_runs_makes_it_fire_again(monthly: Host) -> None:
+    monthly.move_clock(40 * DAY)
+    until(lambda: len(monthly.seen("sweep")) == 1, "the timer runs")
+    monthly.move_clock(80 * DAY)
+    until(lambda: len(monthly.seen("sweep")) == 2, "it fired for the second move, too", within_s=2)
+    time.sleep(2 * NOTICED_S)
+    assert len(monthly.seen("sweep")) == 2
 
 
 def test_a_timer_that_asks_for_it_runs_at_the_start_with_its_retry_policy(triggers: Host) -> None:
     until(lambda: len(triggers.seen("start")) == 2, "the second try")
     assert [note["attempt"] for note in triggers.seen("start")] == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("schedule", "after", "due"),
-    [
-        ("0 17 * * * *", "2026-11-24T12:17:00Z", "2026-11-24T13:17:00Z"),
-        ("*/5 * * * * *", "2026-11-24T12:17:03Z", "2026-11-24T12:17:05Z"),
-        ("0 0 0 1 * Mon", "2026-11-24T00:00:00Z", "2027-02-01T00:00:00Z"),
-    ],
-)
-def test_a_schedule_is_read_as_ncrontab_reads_it(schedule: str, after: str, due: str) -> None:
-    """atifaziz/NCrontab CrontabSchedule.cs: strictly after; the day of the month and of the week must both match."""
-    timer = Timer(Worker(), Function("f", "f", {"type": "timerTrigger", "schedule": schedule}, None))
-    assert timer._next(datetime.fromisoformat(after)) == datetime.fromisoformat(due)

@@ -38,10 +38,6 @@ class Plant:
         self.clock_file = folder / "clock"
         self.keys_file = folder / "keys.json"
         self.app = _app_with_fast_queues(folder / "app")
-        self.credential = ManagedIdentityCredential(client_id=OPERATOR)
-        self.vault = CertificateClient(
-            self.document["keyvault"]["url"], self.credential, verify_challenge_resource=False
-        )
         self.dps = DeviceProvisioningClient.from_connection_string(self.document["dps"]["connection_string"])
         standin.world.clock.subscribe(self._write_clock)
         self._write_clock(timedelta())
@@ -50,6 +46,16 @@ class Plant:
         fresh = self.clock_file.with_suffix(".new")
         fresh.write_text(str(self.standin.world.clock.offset.total_seconds()))
         fresh.replace(self.clock_file)
+
+    @property
+    def credential(self) -> ManagedIdentityCredential:
+        """The operator's. Made anew each time: one that cached its token is out of date after a move of the clock."""
+        return ManagedIdentityCredential(client_id=OPERATOR)
+
+    @property
+    def vault(self) -> CertificateClient:
+        """The vault, as the operator."""
+        return CertificateClient(self.document["keyvault"]["url"], self.credential, verify_challenge_resource=False)
 
     @property
     def ca_file(self) -> str:
@@ -92,7 +98,7 @@ class Plant:
         self.dps.enrollment.create_or_update(name, body)
         device = PocketDevice(self, name, folder)
         device.take_latest()
-        assert device.register(), "the device could not register for the first time"
+        until(device.register, f"{name} registers for the first time", within_s=10)
         return device
 
     def end_state(self, name: str) -> dict[str, Any]:
@@ -215,7 +221,8 @@ class PocketDevice:
         self._folder = folder
         self._held: str | None = None
         self._registered: str | None = None
-        self._answered: set[str] = set()
+        self.answered: set[str] = set()
+        """Jobs that it registered for."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
 
@@ -258,12 +265,12 @@ class PocketDevice:
     def _live(self) -> None:
         while not self._stop.wait(0.3):
             asked = self._asked()
-            if not asked - self._answered and self._held == self._registered:
+            if not asked - self.answered and self._held == self._registered:
                 continue
             with suppress(requests.RequestException):
                 self.take_latest()
                 if self.register():
-                    self._answered |= asked
+                    self.answered |= asked
 
     def _asked(self) -> set[str]:
         jobs = self._plant.standin.world.hub.jobs.list(None, None)

@@ -48,6 +48,12 @@ def fixed(req: func.HttpRequest) -> str:
     return "fixed"
 
 
+@app.route(route="beside")
+def beside(req: func.HttpRequest) -> str:
+    with open("host.json") as file:
+        return file.read()
+
+
 @app.route(route="fails")
 def fails(req: func.HttpRequest) -> str:
     raise ValueError("on purpose")
@@ -78,10 +84,10 @@ def on_event(event) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="%WORK_QUEUE%", connection="SampleStorage")
 def on_work(message: func.QueueMessage) -> None:
-    body = json.loads(message.get_body())
-    saw("work", id=body["id"], count=message.dequeue_count)
+    body = json.loads(message.get_body() or "{}")
+    saw("work", id=body.get("id"), count=message.dequeue_count)
     time.sleep(body.get("seconds", 0))
-    saw("worked", id=body["id"])
+    saw("worked", id=body.get("id"))
     if body.get("fail", 0) >= message.dequeue_count:
         raise RuntimeError("asked to fail")
 

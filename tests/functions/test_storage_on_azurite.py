@@ -1,0 +1,180 @@
+"""The table and the queues against Microsoft's own stand-in for Storage (Azurite), with the real SDK clients."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from azure.data.tables import TableServiceClient
+from azure.storage.queue import QueueClient, QueueServiceClient
+
+from shared.clients.storage import QueuedNudges, StoredTable
+from shared.errors import Conflict
+from shared.ledger import Ledger, Write
+from shared.rollover import Outcome, Step
+from shared.rows import History
+from tests.builders import DEVICE, a_rollover
+from tests.certificates import NOW
+
+RECORD = History(NOW, "test", "started", "for a test")
+LATER = NOW + timedelta(hours=1)
+
+
+@pytest.fixture
+def table(azurite: str) -> Iterator[StoredTable]:
+    """A table of this test alone that nobody has made yet."""
+    with TableServiceClient.from_connection_string(azurite) as service:
+        yield StoredTable(service.get_table_client(f"t{uuid.uuid4().hex}"))
+
+
+@pytest.fixture
+def ledger(table: StoredTable) -> Ledger:
+    return Ledger(table)
+
+
+# --- the table --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_found_in_a_table_that_there_is_not(ledger):
+    assert ledger.last(DEVICE) is None
+    assert list(ledger.rollovers()) == []
+    assert list(ledger.due(NOW)) == []
+    assert ledger.refused_inputs() == []
+
+
+def test_the_first_write_makes_the_table_and_a_rollover_comes_back_as_it_was(ledger):
+    begun = ledger.begin(a_rollover(Step.INVOKE_REPROVISION_JOB, id="", outbox=("Rollover.Started/1",)), None, RECORD)
+    assert ledger.read(begun.id) == begun
+    assert [(record.seq, record.why) for record in ledger.history(begun)] == [(1, RECORD.why)]
+
+
+def test_the_etag_that_a_write_gives_is_the_one_that_the_next_write_needs(ledger):
+    rollover = ledger.begin(a_rollover(id=""), None, RECORD)
+    for acts in range(1, 4):
+        rollover = ledger.record(replace(rollover, acts=acts), RECORD)
+    assert ledger.read(rollover.id) == rollover
+    assert [record.seq for record in ledger.history(rollover)] == [1, 2, 3, 4]
+
+
+def test_a_row_that_was_changed_since_is_a_conflict_and_nothing_of_the_transaction_is_written(ledger):
+    begun = ledger.begin(a_rollover(id=""), None, RECORD)
+    changed = ledger.record(replace(begun, acts=1), None)
+    with pytest.raises(Conflict):
+        ledger.record(replace(begun, acts=2), RECORD)
+    assert ledger.read(begun.id) == changed
+    assert len(ledger.history(begun)) == 1
+
+
+def test_beginning_twice_from_the_same_sight_is_a_conflict(ledger):
+    ledger.begin(a_rollover(id=""), None, RECORD)
+    with pytest.raises(Conflict):
+        ledger.begin(a_rollover(id=""), None, RECORD)
+    assert len(list(ledger.rollovers())) == 1
+
+
+def test_a_row_that_exists_already_is_a_conflict_at_the_table_itself(table):
+    """Two that began at the very same moment: the ledger's own look at the target came too early."""
+    write = Write({"PartitionKey": "p", "RowKey": "r", "n": 1})
+    table.commit([write])
+    with pytest.raises(Conflict):
+        table.commit([Write({"PartitionKey": "p", "RowKey": "other", "n": 1}), write])
+    assert table.read("p", "other") is None
+
+
+def test_a_replacement_removes_the_columns_that_are_not_sent(table):
+    [etag] = table.commit([Write({"PartitionKey": "p", "RowKey": "r", "old": 1})])
+    table.commit([Write({"PartitionKey": "p", "RowKey": "r", "new": 1}, etag)])
+    row, _ = table.read("p", "r")
+    assert "old" not in row
+
+
+STANDS = {
+    "due-now": {"due_at": NOW},
+    "due-long": {"due_at": NOW - timedelta(days=40)},
+    "later": {"due_at": NOW + timedelta(microseconds=1)},
+    "ended": {"due_at": None, "outcome": Outcome.DONE},
+    "ended-unpublished": {"due_at": None, "outcome": Outcome.DONE, "outbox": ("Rollover.Completed/9",)},
+    "later-unpublished": {"due_at": LATER, "outbox": ("Rollover.Started/1",)},
+}
+
+
+def test_the_timer_sees_what_is_due_and_what_is_unpublished_and_nothing_else(ledger):
+    for device, facts in STANDS.items():
+        ledger.begin(a_rollover(registration_id=device, **{"id": "", **facts}), None, RECORD)
+    ledger.note_refused("event", "s", "r", NOW)
+    found = sorted(rollover.registration_id for rollover in ledger.due(NOW))
+    assert found == ["due-long", "due-now", "ended-unpublished", "later-unpublished"]
+
+
+def test_rollovers_are_found_by_target_and_history_by_rollover(ledger):
+    for device in ("dev-01", "dev-01", "dev-010", "DEV-02"):
+        ledger.begin(a_rollover(registration_id=device, id=""), ledger.last(device), RECORD)
+    assert len(list(ledger.rollovers())) == 4
+    assert [rollover.id for rollover in ledger.rollovers("Dev-01")] == ["individual.dev-01.1", "individual.dev-01.2"]
+    assert len(ledger.history(ledger.read("individual.dev-01.2"))) == 1
+
+
+def test_a_registration_id_with_every_sign_that_there_may_be_is_a_key(ledger):
+    """Letters, digits, and - . _ : (azure-docs concepts-service: registration ID)."""
+    begun = ledger.begin(a_rollover(registration_id="site:plant_7-x.A", id=""), None, RECORD)
+    assert ledger.read(begun.id) == begun
+    assert list(ledger.rollovers("site:plant_7-x.A")) == [begun]
+
+
+def test_refused_inputs_are_counted(ledger):
+    for minute in range(3):
+        ledger.note_refused("queue upload-secondary", "\ufffd'; drop", "not a nudge", NOW + timedelta(minutes=minute))
+    [refused] = ledger.refused_inputs()
+    assert (refused.count, refused.first_seen, refused.last_seen) == (3, NOW, NOW + timedelta(minutes=2))
+
+
+# --- the queues -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue(azurite: str) -> Iterator[QueueClient]:
+    """The queue of one step, not made yet; raw, as the host reads it."""
+    with QueueClient.from_connection_string(azurite, Step.UPLOAD_SECONDARY.queue) as client:
+        yield client
+        client.delete_queue()
+
+
+@pytest.fixture
+def nudges(azurite: str) -> Iterator[QueuedNudges]:
+    with QueueServiceClient.from_connection_string(azurite) as service:
+        yield QueuedNudges(service)
+
+
+def test_the_first_nudge_makes_the_queue_and_is_base64_of_json(nudges, queue):
+    """The queue trigger reads base64 (azure-docs functions-bindings-storage-queue: messageEncoding)."""
+    nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1")
+    message = queue.receive_message()
+    assert json.loads(base64.b64decode(message.content, validate=True)) == {"rollover_id": "individual.dev-01.1"}
+
+
+def test_a_nudge_never_expires(nudges, queue):
+    nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1")
+    assert queue.receive_message().expires_on.year == 9999
+
+
+def test_a_nudge_with_a_delay_is_not_seen_before_its_time(nudges, queue):
+    nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1", timedelta(seconds=1.2))
+    assert queue.receive_message() is None
+    nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.2")
+    assert "dev-01.2" in base64.b64decode(queue.receive_message().content).decode()
+    peeked = queue.get_queue_properties().approximate_message_count
+    assert peeked == 2
+
+
+def test_every_step_has_a_queue_of_its_own(nudges, azurite):
+    for step in Step:
+        nudges.send(step, f"individual.{step.queue}.1")
+    with QueueServiceClient.from_connection_string(azurite) as service:
+        assert {queue.name for queue in service.list_queues()} >= {step.queue for step in Step}
+        for step in Step:
+            client = service.get_queue_client(step.queue)
+            assert step.queue in base64.b64decode(client.receive_message().content).decode()
+            client.delete_queue()
