@@ -21,7 +21,7 @@ from local.children import tied
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Everything is due and retired once the device moved: the script knows no other way.
-SETTINGS = {"RETIRE_WHEN": "moved", "ROLL_DAYS_BEFORE_EXPIRY": "4000", "ROLL_LIFETIME_SHARE": "1"}
+SETTINGS = {"RETIRE_WHEN": "moved", "ROLL_DAYS_BEFORE_EXPIRY": "4000", "ROLL_LIFETIME_SHARE": "0.999999"}
 UNLIMITED = {"amount": 1_000_000, "per_s": 1}
 AT_ONCE = 8  # the hub runs at most 10 jobs at once (S3)
 

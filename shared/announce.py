@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shared.errors import Conflict, ServiceRefused, ServiceUnavailable
+from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
 from shared.rollover import Rollover
 from shared.services import Services
@@ -27,11 +27,11 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
                 services.now(),
             )
         return services.ledger.record(replace(rollover, outbox=()), None)
-    except (ServiceUnavailable, ServiceRefused) as error:
-        log(LogEvent.ANNOUNCE_FAILED, rollover_id=rollover.id, why=str(error))
-        return rollover
     except Conflict:
         return rollover  # another nudge is at work; it will find the outbox and publish the same events again
+    except RolloverError as error:
+        log(LogEvent.ANNOUNCE_FAILED, rollover_id=rollover.id, why=str(error))
+        return rollover
 
 
 def _data(rollover: Rollover) -> dict[str, str | None]:

@@ -2,9 +2,10 @@
 with trailing spaces, values with leading ones, and times as numbers, texts or nothing at all.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import BadInput
 from shared.events import LogEvent, log
@@ -17,6 +18,9 @@ EVENT_TYPES = (
     "Microsoft.KeyVault.CertificateNewVersionCreated",
     "Microsoft.KeyVault.CertificateExpired",
 )
+
+NAME = r"[0-9A-Za-z-]{1,127}"
+"""What a Key Vault object may be called (azure-docs about-keys-secrets-certificates)."""
 
 
 def take_event(
@@ -53,15 +57,30 @@ def certificate_of(event_type: str | None, subject: str | None, data: Any, vault
     fields = _stripped(data)
     identifier = fields.get("id", "")
     if identifier:
-        parts = urlsplit(identifier)
+        parts = _split(identifier)
         if parts.netloc.lower() != urlsplit(vault_url).netloc.lower():
             raise BadInput(f"the event is about the vault {parts.netloc!r}, not {urlsplit(vault_url).netloc!r}")
         path = parts.path.strip("/").split("/")
         if len(path) >= 2 and path[0] == "certificates" and path[1]:
-            return path[1]
+            return _checked_name(path[1])
+    vault = fields.get("vaultname")
+    ours = (urlsplit(vault_url).hostname or "").partition(".")[0]
+    if not identifier and vault and vault.lower() != ours.lower():
+        raise BadInput(f"the event is about the vault {vault!r}, not {ours!r}")
     name = fields.get("objectname") or (subject or "").strip().removeprefix("certificates/").partition("/")[0]
-    if not name:
-        raise BadInput("the event names no certificate")
+    return _checked_name(name)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise BadInput("the event's ID is not the URL of a vault's certificate") from None
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise BadInput("the event names no certificate" if not name else "that is not the name of a certificate")
     return name
 
 

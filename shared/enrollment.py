@@ -6,6 +6,7 @@ at every registration with the thumbprint of the certificate that was presented,
 (azure-iot-sdk-java#1220, iotedge#2951).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -198,7 +199,5 @@ def parse_registration(state: Mapping[str, Any] | None) -> Registration | None:
 
 def parse_time(text: str) -> datetime:
     """A service's timestamp as an aware UTC time; seven fractional digits are usual and are cut to six."""
-    head, dot, tail = text.rstrip("Z").partition(".")
-    digits = tail.partition("+")[0][:6]
-    parsed = datetime.fromisoformat(f"{head}.{digits}" if dot and digits else head)
+    parsed = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

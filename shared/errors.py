@@ -4,6 +4,7 @@
     ├── Misconfigured       the application settings are incomplete; every function says so
     ├── BadInput            wrong input; never retried, recorded as a refused input
     ├── ServiceRefused      a service said no for good; the step refuses with its words
+    │   └── NotAllowed      401 or 403: a missing role, perhaps only for a moment
     ├── NotFound            what was asked for does not exist
     ├── Conflict            somebody wrote first (409, 412); read again and decide again
     └── ServiceUnavailable  throttled or down (429, 5xx, no answer); wait and try again
@@ -28,7 +29,11 @@ class BadInput(RolloverError):
 
 
 class ServiceRefused(RolloverError):
-    """A service answered with a refusal that repeating will not change (400, 401, 403)."""
+    """A service answered with a refusal that repeating will not change (400)."""
+
+
+class NotAllowed(ServiceRefused):
+    """Our identity is not allowed to do this (401, 403). Role assignments take minutes to arrive, so it may pass."""
 
 
 class NotFound(RolloverError):

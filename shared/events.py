@@ -27,6 +27,8 @@ class LogEvent(StrEnum):
     POISONED = "poisoned"
     ANNOUNCE_FAILED = "announce_failed"
     TARGET_FAILED = "target_failed"
+    ROW_UNREADABLE = "row_unreadable"
+    STORAGE_DOWN = "storage_down"
 
 
 class Lifecycle(StrEnum):
@@ -46,6 +48,8 @@ _WARNINGS = {
     LogEvent.POISONED,
     LogEvent.ANNOUNCE_FAILED,
     LogEvent.TARGET_FAILED,
+    LogEvent.ROW_UNREADABLE,
+    LogEvent.STORAGE_DOWN,
 }
 
 

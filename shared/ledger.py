@@ -12,18 +12,22 @@ Every replacement carries the ETag that was read.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared.errors import BadInput, Conflict, NotFound
+from shared.events import LogEvent, log
 from shared.rollover import Rollover
 from shared.rows import History, from_row, history_from_row, history_row, stamp, to_row
 
 Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
+ID = r"individual\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
+"""A rollover's ID; in the middle what a registration ID may be made of (azure-docs concepts-service)."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +137,11 @@ class Ledger:
     def rollovers(self, registration_id: str | None = None) -> Iterator[Rollover]:
         """All rollovers, or those of one target."""
         partition = partition_of(registration_id) if registration_id else None
-        return (from_row(row, etag) for row, etag in self._table.scan("rollover.", partition=partition))
+        return _readable(self._table.scan("rollover.", partition=partition))
 
     def due(self, now: datetime) -> Iterator[Rollover]:
         """Open rollovers that it is time to look at, and any whose lifecycle events are unpublished."""
-        return (from_row(row, etag) for row, etag in self._table.scan("rollover.", due=stamp(now)))
+        return _readable(self._table.scan("rollover.", due=stamp(now)))
 
     def refused_input(self, source: str, subject: str, reason: str) -> RefusedInput | None:
         """The note of exactly this refusal, if there is one."""
@@ -169,6 +173,15 @@ class Ledger:
         return sorted((_refused_from_row(row) for row, _ in rows), key=lambda r: r.last_seen, reverse=True)
 
 
+def _readable(rows: Iterable[tuple[Row, str]]) -> Iterator[Rollover]:
+    """One row that a person edited, or a later release wrote, must not hide the others."""
+    for row, etag in rows:
+        try:
+            yield from_row(row, etag)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            log(LogEvent.ROW_UNREADABLE, row=f"{row['PartitionKey']}/{row['RowKey']}", why=type(error).__name__)
+
+
 def _refusal_key(source: str, subject: str, reason: str) -> str:
     return hashlib.sha256(f"{source}\n{subject}\n{reason}".encode()).hexdigest()[:32]
 
@@ -197,8 +210,7 @@ def split_id(rollover_id: str) -> tuple[str, int]:
         BadInput: it has not that form.
     """
     partition, _, number = rollover_id.rpartition(".")
-    kind, _, target = partition.partition(".")
-    well_formed = kind == "individual" and target and number.isascii() and number.isdigit() and len(number) < 10
-    if not well_formed or any(c in target for c in "/\\#?'\t\n\r") or len(target) > 128:
+    well_formed = re.fullmatch(ID, rollover_id, re.ASCII) is not None
+    if not well_formed:
         raise BadInput(f"not a rollover ID: {rollover_id[:160]!r}")
     return partition, int(number)

@@ -40,7 +40,7 @@ def decode_nudge(body: bytes) -> str:
     """
     try:
         rollover_id = json.loads(body)["rollover_id"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise BadInput('the queue message is not a nudge: {"rollover_id": ...} was expected') from None
     if not isinstance(rollover_id, str):
         raise BadInput("the queue message is not a nudge: its rollover_id is not a text")

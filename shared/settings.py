@@ -3,6 +3,7 @@
 ``local.settings.example.json`` lists them all with harmless values.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,8 @@ from shared.target import Due
 
 STORAGE = "RolloverStorage"
 """Prefix of the storage connection settings, and the ``connection`` of every queue trigger."""
+MANY_DAYS = 36525
+"""A hundred years: more is a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         table_url=None if connection else reader.url(f"{STORAGE}__tableServiceUri"),
         policy=Policy(
             retire_when_moved=reader.choice("RETIRE_WHEN", ("expired", "moved"), "expired") == "moved",
-            straggler_grace=timedelta(days=reader.number("STRAGGLER_GRACE_DAYS", 7)),
+            straggler_grace=timedelta(days=reader.number("STRAGGLER_GRACE_DAYS", 7, MANY_DAYS)),
         ),
         due=Due(
-            window=timedelta(days=reader.number("ROLL_DAYS_BEFORE_EXPIRY", 30)),
-            share=reader.number("ROLL_LIFETIME_SHARE", 0.34),
+            window=timedelta(days=reader.number("ROLL_DAYS_BEFORE_EXPIRY", 30, MANY_DAYS)),
+            share=reader.number("ROLL_LIFETIME_SHARE", 0.34, 1),
         ),
         reprovision_method=environment.get("REPROVISION_METHOD", "reprovision"),
         verify_challenge_resource=reader.choice("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", ("true", "false"), "true")
@@ -85,7 +88,12 @@ class _Reader:
 
     def url(self, name: str) -> str:
         value = self._required(name).rstrip("/")
-        if value and (urlsplit(value).scheme not in ("https", "http") or not urlsplit(value).netloc):
+        try:
+            parts = urlsplit(value)
+            well_formed = parts.scheme in ("https", "http") and bool(parts.netloc)
+        except ValueError:
+            well_formed = False
+        if value and not well_formed:
             self._problems.append(f"{name} must be a URL, not {value!r}")
         return value
 
@@ -95,15 +103,16 @@ class _Reader:
             self._problems.append(f"{name} must be a host name without scheme or path, not {value!r}")
         return value
 
-    def number(self, name: str, default: float) -> float:
+    def number(self, name: str, default: float, below: float) -> float:
         text = self._environment.get(name)
         try:
             value = default if text is None else float(text)
         except ValueError:
-            value = -1
-        if value <= 0:
-            self._problems.append(f"{name} must be a positive number, not {text!r}")
-        return value
+            value = math.nan
+        if 0 < value < below:
+            return value
+        self._problems.append(f"{name} must be a positive number below {below:g}, not {text!r}")
+        return default
 
     def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
         value = self._environment.get(name, default).strip().lower()

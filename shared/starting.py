@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.announce import announce
 from shared.enrollment import Enrollment
-from shared.errors import Conflict, NotFound, ServiceRefused, ServiceUnavailable
+from shared.errors import Conflict, NotFound, RolloverError
 from shared.events import Lifecycle, LogEvent, log
 from shared.rollover import Outcome, Plan, Rollover
 from shared.rows import History
@@ -181,7 +181,7 @@ def _cannot(certificate_name: str, why: str, services: Services) -> Started:
                 services.now(),
             )
             announced = True
-        except (ServiceUnavailable, ServiceRefused) as error:
+        except RolloverError as error:
             log(LogEvent.ANNOUNCE_FAILED, certificate=certificate_name, why=str(error))
     services.ledger.note_refused("certificate", certificate_name, why, services.now(), announced=announced)
     return Started("cannot", why)

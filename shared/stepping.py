@@ -11,7 +11,15 @@ from datetime import timedelta
 
 from shared.announce import announce
 from shared.decide import Observation, bounded, decide
-from shared.errors import BadInput, Conflict, NotFound, ServiceRefused, ServiceUnavailable
+from shared.errors import (
+    BadInput,
+    Conflict,
+    NotAllowed,
+    NotFound,
+    RolloverError,
+    ServiceRefused,
+    ServiceUnavailable,
+)
 from shared.events import Lifecycle, LogEvent, log
 from shared.nudges import LONGEST_DELAY, decode_nudge
 from shared.observation import observe, summary
@@ -33,6 +41,9 @@ from shared.rollover import (
 from shared.rows import History
 from shared.services import Services
 
+ROLE_PATIENCE = timedelta(minutes=15)
+"""Role assignments take up to ten minutes to arrive (azure-docs role-based-access-control troubleshooting)."""
+
 Effect = Callable[[Rollover, Observation, Act, Services], None]
 """What a step does to the world: one external write, with what was seen and the act that was decided."""
 
@@ -47,6 +58,10 @@ def carry_out(step: Step, message: bytes, services: Services, effect: Effect) ->
         rollover = services.ledger.read(decode_nudge(message))
     except (BadInput, NotFound) as error:
         refuse_input("queue " + step.queue, message, str(error), services)
+        return
+    except ServiceUnavailable as error:
+        # Not a failure of the step, and no reason for poison: the row is due, and the timer nudges it.
+        log(LogEvent.STORAGE_DOWN, step=step, why=str(error))
         return
     if not rollover.is_due(services.now()):
         log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
@@ -63,7 +78,8 @@ def carry_out(step: Step, message: bytes, services: Services, effect: Effect) ->
 
 
 class _LostRaceError(Exception):
-    """Another nudge of the same rollover got to the ledger first; it does what is to be done."""
+    """The ledger did not take our record: another nudge was first, or the table does not answer. Somebody else goes
+    on: that nudge, or the timer."""
 
 
 def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect) -> None:
@@ -76,8 +92,7 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         seen, verdict = _look(step, rollover, services)
         if isinstance(verdict, Act):
             # Not visible yet, or more to do: look again, soon at first.
-            delay = timedelta(seconds=2 ** min(rollover.acts - 1, 8) - 1)
-            verdict = failed or (Wait("what was done does not show yet", delay) if delay else verdict)
+            verdict = failed or _again(verdict, rollover, services)
     new = advance(rollover, verdict, services.now(), incoming=_incoming(seen))
     log(
         LogEvent.DECIDED,
@@ -114,11 +129,21 @@ _WHAT: dict[type[Verdict], str] = {
 }
 
 
+def _again(verdict: Act, rollover: Rollover, services: Services) -> Verdict:
+    delay = timedelta(seconds=2 ** min(rollover.acts - 1, 8) - 1)
+    if not delay:
+        return verdict
+    wait = Wait("what was done does not show yet", delay)
+    return bounded(wait, rollover, services.now(), services.settings.policy)
+
+
 def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observation | None, Verdict]:
     try:
         seen = observe(step, rollover, services)
     except ServiceUnavailable as error:
         return None, _wait_for(error, rollover, services)
+    except ServiceRefused as error:
+        return None, _refused(error, rollover, services)
     return seen, decide(step, rollover, seen, services.settings.policy)
 
 
@@ -126,13 +151,21 @@ def _act(rollover: Rollover, seen: Observation, act: Act, services: Services, ef
     """Act; what to record if it did not go through, unless a second look shows that it did after all."""
     try:
         effect(rollover, seen, act, services)
-    except Conflict:
+    except (Conflict, NotFound):
         return None  # somebody wrote first, or our own write was sent twice: the second look tells
     except ServiceUnavailable as error:
         return _wait_for(error, rollover, services)
-    except ServiceRefused as error:
-        return NeedsPerson(str(error), "mend what the service complains about, then start the rollover again")
+    except (ServiceRefused, BadInput) as error:
+        return _refused(error, rollover, services)
     return None
+
+
+def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Verdict:
+    """A person is needed; at once, or, when a role may only be on its way, after ``ROLE_PATIENCE``."""
+    waited = services.now() - (rollover.waiting_since or services.now())
+    if isinstance(error, NotAllowed) and waited < ROLE_PATIENCE:
+        return Wait(str(error), timedelta(minutes=1))
+    return NeedsPerson(str(error), "mend what the service complains about; the next day's sweep begins it again")
 
 
 def _wait_for(error: ServiceUnavailable, rollover: Rollover, services: Services) -> Verdict:
@@ -148,6 +181,9 @@ def _record(old: Rollover, new: Rollover, record: History | None, services: Serv
         return services.ledger.record(replace(new, etag=old.etag), record)
     except Conflict:
         raise _LostRaceError from None
+    except ServiceUnavailable as error:
+        log(LogEvent.STORAGE_DOWN, rollover_id=old.id, why=str(error))
+        raise _LostRaceError from None  # nothing was done that a later look does not show
 
 
 def _incoming(seen: Observation | None) -> Incoming | None:

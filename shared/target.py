@@ -68,12 +68,16 @@ def decide_start(
     candidates = enrollment.certificates()
     newest = latest.certificate
     others = [c for c in candidates if c.sha256_thumbprint != newest.sha256_thumbprint]
+    # What lies beside the certificate in use is retired first, but not while that one is itself due.
+    in_use_is_due = is_near_expiry(newest.not_before, newest.not_after, now, window=due.window, share=due.share)
     retirable = [c for c in others if c.sha1_thumbprint in versions or c.not_after <= now]
+    if in_use_is_due:
+        retirable = []
     outgoing = _in_use(candidates, others, retirable, identity, newest.sha256_thumbprint, now)
     if isinstance(outgoing, CannotBegin):
         return outgoing
     if outgoing is None or outgoing.sha256_thumbprint == newest.sha256_thumbprint:
-        return _on_latest(enrollment, latest, others, now, due)
+        return _on_latest(enrollment, latest, versions, now, due)
     if not latest.enabled:
         return CannotBegin(f"the latest version of the vault's certificate, {latest.version}, is disabled")
     on_incoming = identity is not None and set(identity.thumbprints()) == {newest.sha256_thumbprint}
@@ -130,13 +134,15 @@ def _in_use(
         candidates = older or retirable or shown
     else:
         candidates = others or candidates
-    if len(candidates) > 1:
+    # Of two, the device can use only one that still lives; of two dead ones, the younger is the likelier.
+    living = [c for c in candidates if c.not_after > now]
+    if len(living) > 1:
         return CannotBegin("both slots hold older certificates and the hub does not show which one the device uses")
-    return candidates[0] if candidates else None
+    return max(living or candidates, key=lambda c: c.not_after, default=None)
 
 
 def _on_latest(
-    enrollment: Enrollment, latest: VaultVersion, others: list[Enrolled], now: datetime, due: Due
+    enrollment: Enrollment, latest: VaultVersion, versions: Mapping[str, str], now: datetime, due: Due
 ) -> Begin | NothingToDo | CannotBegin:
     certificate = latest.certificate
     if not is_near_expiry(certificate.not_before, certificate.not_after, now, window=due.window, share=due.share):
@@ -144,16 +150,11 @@ def _on_latest(
             f"the device's certificate is the vault's latest version and lives until {certificate.not_after:%Y-%m-%d}"
         )
     in_use = Enrolled(certificate.sha1_thumbprint, certificate.sha256_thumbprint, certificate.not_after)
-    if others and others[0].not_after > now:
-        return CannotBegin(
-            "the standby slot holds another certificate that is still valid"
-            f" (SHA-256 {others[0].sha256_thumbprint}); take it out if it is not needed"
-        )
     return _begin(
         enrollment,
         in_use,
         None,
-        {certificate.sha1_thumbprint: certificate.public_key_sha256},
+        {**versions, certificate.sha1_thumbprint: certificate.public_key_sha256},
         now,
         on_incoming=False,
         why=f"the device's certificate ends on {certificate.not_after:%Y-%m-%d %H:%M:%SZ}",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from shared.errors import BadInput, Misconfigured, NotFound, ServiceUnavailable
+from shared.errors import BadInput, Misconfigured, NotFound, ServiceRefused, ServiceUnavailable
 from shared.ledger import RefusedInput
 from shared.rollover import ESTABLISHES, PLANS, Rollover
 from shared.rows import History
@@ -29,6 +29,8 @@ def answer(make: Callable[[], Mapping[str, Any]], instance: str) -> dict[str, An
         return _problem(404, "No such rollover", str(error), instance)
     except Misconfigured as error:
         return _problem(500, "The app is not configured", str(error), instance)
+    except ServiceRefused as error:
+        return _problem(502, "A service refuses", str(error), instance)
     except ServiceUnavailable as error:
         return _problem(503, "A service does not answer", f"{error}; try again in a minute", instance)
 

@@ -14,7 +14,7 @@ import requests
 from azure.core.exceptions import AzureError, HttpResponseError
 from msrest.exceptions import ClientException, HttpOperationError
 
-from shared.errors import Conflict, NotFound, RolloverError, ServiceRefused, ServiceUnavailable
+from shared.errors import Conflict, NotAllowed, NotFound, RolloverError, ServiceRefused, ServiceUnavailable
 
 
 @contextmanager
@@ -26,6 +26,7 @@ def answers_of(service: str, what: str) -> Iterator[None]:
         Conflict: 409 or 412. DPS answers 409 to a PUT without If-Match and 412 to a stale one; the SDKs re-send a
             write whose answer was lost, so both can also follow an own write that was applied.
         ServiceUnavailable: 408, 429, 5xx, or no answer.
+        NotAllowed: 401 or 403.
         ServiceRefused: everything else that the service said.
     """
     try:
@@ -51,6 +52,8 @@ def _translate(service: str, what: str, status: int | None, headers: Any, text: 
             return Conflict(said)
         case 408 | 429 | None:
             return ServiceUnavailable(said, _retry_after(headers))
+        case 401 | 403:
+            return NotAllowed(said)
         case _ if status >= 500:
             return ServiceUnavailable(said, _retry_after(headers))
         case _:

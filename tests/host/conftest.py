@@ -74,7 +74,7 @@ def target(one_target: Target) -> Target:
 @pytest.fixture(scope="session")
 def writer(azurite: str, one_target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """One host on the app `writer`, for all tests that leave it running."""
-    settings = {"SampleStorage": azurite, "QUEUE": "unused", "TARGET": one_target.url}
+    settings = {"SampleStorage": azurite, "QUEUE": "writes", "TARGET": one_target.url}
     host = Host(APPS / "writer", tmp_path_factory.mktemp("writer"), settings=settings)
     yield host.ready()
     host.kill()

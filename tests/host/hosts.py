@@ -19,7 +19,7 @@ from tests.conftest import test_net
 REPOSITORY = Path(__file__).resolve().parents[2]
 APPS = Path(__file__).parent / "apps"
 PORTS = itertools.count(7100)
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 
 def until[T](look: Callable[[], T], what: str, within_s: float = PATIENCE_S) -> T:

@@ -35,7 +35,7 @@ def movable(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def monthly(movable: Host) -> Host:
     """A host at the real time, that has fired nothing yet; its function `sweep` is due on every first of a month."""
     movable.move_clock(0)
-    time.sleep(NOTICED_S)
+    time.sleep(3 * NOTICED_S)
     movable.forget()
     return movable
 
@@ -47,7 +47,7 @@ def distance(host: Host) -> float:
 
 def test_an_occurrence_overdue_after_a_jump_fires_at_once_and_once(monthly: Host) -> None:
     monthly.move_clock(400 * DAY)
-    until(lambda: monthly.seen("sweep"), "the timer fired", within_s=2)
+    until(lambda: monthly.seen("sweep"), "the timer fired")
     time.sleep(2 * NOTICED_S)
     (fired,) = monthly.seen("sweep")
     assert fired["past_due"] is True
@@ -58,28 +58,26 @@ def test_a_clock_that_was_set_back_does_not_silence_a_timer(monthly: Host) -> No
     monthly.move_clock(400 * DAY)
     until(lambda: len(monthly.seen("sweep")) == 1, "the timer fired")
     monthly.move_clock(0)
-    time.sleep(NOTICED_S)
+    time.sleep(3 * NOTICED_S)
     monthly.move_clock(40 * DAY)
-    until(lambda: len(monthly.seen("sweep")) == 2, "the timer fired again", within_s=2)
+    until(lambda: len(monthly.seen("sweep")) == 2, "the timer fired again")
 
 
 def test_the_app_lives_at_the_moved_time_within_a_moment(monthly: Host) -> None:
     for offset in (400 * DAY, 30.5, -3600.0, 0):
         monthly.move_clock(offset)
-        time.sleep(NOTICED_S)
-        assert distance(monthly) == pytest.approx(offset, abs=0.1)
+        until(lambda offset=offset: abs(distance(monthly) - offset) < 0.5, f"the clock is {offset} s off")
 
 
 def test_a_clock_file_that_holds_no_usable_number_leaves_the_clock_alone(monthly: Host) -> None:
     monthly.move_clock(7200)
-    time.sleep(NOTICED_S)
+    until(lambda: distance(monthly) > 7000, "the clock was moved")
     for content in ("", "no number", "nan", "inf", "1e12", "1e300", "\xff"):
         monthly.clock_file.write_text(content, encoding="latin-1")
         time.sleep(NOTICED_S)
         assert distance(monthly) == pytest.approx(7200, abs=1), content
     monthly.move_clock(3600)
-    time.sleep(NOTICED_S)
-    assert distance(monthly) == pytest.approx(3600, abs=1)
+    until(lambda: distance(monthly) < 3700, "the clock is followed again")
 
 
 def test_queues_go_on_after_a_jump_of_400_days(monthly: Host, queue_of: Callable[[str], QueueClient]) -> None:
@@ -96,7 +94,7 @@ def test_a_clock_moved_while_a_timer_runs_makes_it_fire_again(monthly: Host) -> 
     monthly.move_clock(40 * DAY)
     until(lambda: len(monthly.seen("sweep")) == 1, "the timer runs")
     monthly.move_clock(80 * DAY)
-    until(lambda: len(monthly.seen("sweep")) == 2, "it fired for the second move, too", within_s=2)
+    until(lambda: len(monthly.seen("sweep")) == 2, "it fired for the second move, too")
     time.sleep(2 * NOTICED_S)
     assert len(monthly.seen("sweep")) == 2
 

@@ -23,7 +23,7 @@ def test_the_host_dies_right_after_the_nth_write_reached_the_server(
     start_host: StartHost, azurite: str, target: Target
 ) -> None:
     option = ("--die-after-write", "2")
-    host = start_host("writer", *option, SampleStorage=azurite, QUEUE="unused", TARGET=target.url).ready()
+    host = start_host("writer", *option, SampleStorage=azurite, QUEUE="writes", TARGET=target.url).ready()
     with pytest.raises(requests.ConnectionError):
         host.get("/write?calls=GET,PUT,GET,PUT,PUT")
     assert host.ended() == 137
@@ -39,7 +39,7 @@ def test_a_lost_answer_is_an_error_after_the_write_was_made(
 ) -> None:
     """azure-core RequestsTransport: by ServiceRequestError it would say that nothing was sent."""
     option = ("--lose-reply-of-write", str(number))
-    host = start_host("writer", *option, SampleStorage=azurite, QUEUE="unused", TARGET=target.url).ready()
+    host = start_host("writer", *option, SampleStorage=azurite, QUEUE="writes", TARGET=target.url).ready()
     assert [json.loads(host.get("/write?calls=PUT,PUT,PUT").text), host.get("/through-the-sdk").text] == outcomes
     assert target.received == ["PUT /1", "PUT /2", "PUT /3", "POST /sdk"]
     assert len(host.get("/admin/local/writes", "master").json()) == 4

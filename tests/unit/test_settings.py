@@ -112,7 +112,7 @@ def test_every_mistake_is_named_at_once():
         "IOT_HUB_HOSTNAME must be a host name without scheme or path",
         "KEY_VAULT_URL is missing",
         "RETIRE_WHEN must be one of expired, moved, not 'never'",
-        "STRAGGLER_GRACE_DAYS must be a positive number, not 'a week'",
+        "STRAGGLER_GRACE_DAYS must be a positive number below 36525, not 'a week'",
         "ROLL_LIFETIME_SHARE must be a positive number",
     ):
         assert part in said
