@@ -312,7 +312,8 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
                 " certificate yet",
                 _patience(seen, rollover),
             )
-    unclear = _registered_since_start(rollover, enrollment) is not None
+    registered = _registered_since_start(rollover, enrollment) is not None
+    unclear = registered or seen.now >= rollover.outgoing.not_after
     return Act(
         "the device is asked to register again with its new certificate",
         # A device that moved where the hub cannot show it must register once more to be seen (``has_moved``).

@@ -28,7 +28,7 @@ class MovedClock:
             text = self._path.read_text().strip() if self._path else ""
         except (OSError, ValueError):
             return
-        if text in ("", self._text):  # empty: being written at this moment, which must not move the clock
+        if text in ("", self._text):  # empty: being written at this moment
             return
         self._text = text
         try:

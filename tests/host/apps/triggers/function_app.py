@@ -43,7 +43,7 @@ def echo(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(seen), status_code=201, mimetype="application/json", headers=headers)
 
 
-@app.route(route="echo/fixed/segment", methods=["POST"])
+@app.route(route="echo/{name}/fixed", methods=["POST"])
 def fixed(req: func.HttpRequest) -> str:
     return "fixed"
 
