@@ -43,7 +43,10 @@ def take_event(
         return
     kind = str(event_type).rpartition(".")[2]
     log(LogEvent.CERTIFICATE_EVENT, certificate=name, kind=kind, event_id=event_id)
-    start_rollover(name, f"event {kind}", services)
+    try:
+        start_rollover(name, f"event {kind}", services)
+    except BadInput as error:  # a certificate or enrollment that cannot be read; it will not get better by itself
+        refuse_input("event", name, str(error), services)
 
 
 def certificate_of(event_type: str | None, subject: str | None, data: Any, vault_url: str) -> str:

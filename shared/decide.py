@@ -170,7 +170,8 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
         if seen.issuance.needs_signing:
             return Wait("the vault's signing request waits to be signed and merged", _patience(seen, rollover))
         return Wait("the vault is issuing the new version", timedelta(seconds=2))
-    if seen.issuance is not None and seen.issuance.error:
+    # A failure from before we asked is history: its cause may be mended by now.
+    if seen.issuance is not None and seen.issuance.error and rollover.acts:
         return NeedsPerson(
             f"the vault could not issue a new version: {seen.issuance.error}",
             "mend the certificate's issuer or policy in the vault, then start the rollover again",
@@ -216,8 +217,8 @@ def _upload_secondary(rollover: Rollover, seen: Observation, policy: Policy) -> 
     occupant = enrollment.slots[standby]
     if occupant is not None and not _may_overwrite(occupant, enrollment, rollover, seen.now):
         return Refuse(
-            f"the standby slot ({standby.value}) was given another certificate"
-            f" (SHA-256 {occupant.sha256_thumbprint}) since the rollover started"
+            f"the standby slot ({standby.value}) holds another certificate (SHA-256 {occupant.sha256_thumbprint})"
+            " that came there, or may have come into use, since the rollover started"
         )
     return Act(f"slot {standby.value} takes the incoming certificate; the other is kept")
 
@@ -233,7 +234,10 @@ def standby_slot(rollover: Rollover, enrollment: Enrollment) -> Slot:
 def _may_overwrite(occupant: Enrolled, enrollment: Enrollment, rollover: Rollover, now: datetime) -> bool:
     # A slot that repeats the other's certificate is a mirror made by DPS, not a second certificate.
     mirrored = len(enrollment.slots_holding(occupant.sha256_thumbprint)) > 1
-    return mirrored or occupant.not_after <= now or occupant.sha256_thumbprint == rollover.replaces
+    # A superseded certificate that still lives may be what a device fell back to, if it registered meanwhile.
+    idle = _registered_since_start(rollover, enrollment) is None
+    superseded = occupant.sha256_thumbprint == rollover.replaces and idle
+    return mirrored or occupant.not_after <= now or superseded
 
 
 def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:

@@ -19,8 +19,8 @@ scaling of the app (azure-docs functions-target-based-scaling)."""
 class Nudges(Protocol):
     """Where nudges are sent."""
 
-    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta()) -> None:
-        """Wake ``step`` for this rollover after ``delay``.
+    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
+        """Wake ``step`` for this rollover after ``delay``; a nudge with a ``life`` is gone after it.
 
         Raises:
             ServiceUnavailable: the queue cannot be reached; the timer will nudge in its place.

@@ -20,9 +20,10 @@ def report(step: Step, message: bytes, services: Services) -> None:
         refuse_input(f"queue {step.queue}-poison", message, str(error), services)
         return
     log(LogEvent.POISONED, rollover_id=rollover.id, registration_id=rollover.registration_id, step=step)
-    if rollover.next_step is not step:
-        return
     now = services.now()
+    went_on = rollover.waiting_for is not None and not rollover.is_due(now)
+    if rollover.next_step is not step or went_on:
+        return
     verdict = NeedsPerson(
         f"step {step} failed again and again without a verdict",
         f"look for the exceptions of the function {step} with this rollover's ID, mend the cause; the sweep begins"

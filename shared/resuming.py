@@ -1,26 +1,33 @@
 """Nudges what is due: the safety net under every event and message, and the clock of long waits."""
 
+from datetime import timedelta
+
 from shared.announce import announce
 from shared.errors import RolloverError
 from shared.events import LogEvent, log
 from shared.services import Services
 
+LIFE = timedelta(seconds=90)
+"""A nudge of the timer dies after this: the next turns nudge again, so nudges do not pile up behind slow steps."""
+
 
 def resume_due(services: Services) -> int:
-    """Nudge every open rollover that is due, and publish what is unpublished; how many were seen.
+    """Nudge every open rollover that is due, then publish what is unpublished; how many were seen.
 
-    Writes nothing but what it publishes: the step decides what the nudge is worth.
+    Writes nothing but what it publishes: the step decides what the nudge is worth. Nudges come first, and one event
+    that cannot be published ends the publishing for this turn: a topic that is down must not hold up a rollover.
     """
-    count = 0
     now = services.now()
-    for rollover in services.ledger.due(now):
-        count += 1
-        current = announce(rollover, services)
-        if current.next_step is None or not current.is_due(now):
+    found = list(services.ledger.due(now))
+    for rollover in found:
+        if rollover.next_step is None or not rollover.is_due(now):
             continue
         try:
-            services.nudges.send(current.next_step, current.id)
+            services.nudges.send(rollover.next_step, rollover.id, life=LIFE)
         except RolloverError as error:  # the next turn tries again; the others must not wait for it
-            log(LogEvent.STORAGE_DOWN, rollover_id=current.id, why=str(error))
-    log(LogEvent.RESUMED, count=count)
-    return count
+            log(LogEvent.STORAGE_DOWN, rollover_id=rollover.id, why=str(error))
+    for rollover in found:
+        if rollover.outbox and announce(rollover, services).outbox:
+            break
+    log(LogEvent.RESUMED, count=len(found))
+    return len(found)

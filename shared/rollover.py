@@ -24,6 +24,10 @@ ACT_LEASE = timedelta(minutes=2)
 is early and ignored; after a crash the row is due again when the lease is over."""
 
 
+LONGEST_PAUSE = timedelta(hours=12)
+"""Between two rounds of a rollover that goes back again and again."""
+
+
 class Step(StrEnum):
     """One step of a plan: one function, one queue (``queue``), one state of the world that it establishes.
 
@@ -170,6 +174,8 @@ class Rollover:
     """How often the present step acted."""
     acted_at: datetime | None = None
     """When the present step last acted."""
+    backs: int = 0
+    """How often it went back to an earlier step."""
     waiting_for: str | None = None
     waiting_since: datetime | None = None
     due_at: datetime | None = None
@@ -221,9 +227,13 @@ def intend(rollover: Rollover, now: datetime) -> Rollover:
         acts=rollover.acts + 1,
         acted_at=now,
         waiting_for=None,
-        waiting_since=None,
         due_at=now + ACT_LEASE,
     )
+
+
+def unacted(rollover: Rollover) -> Rollover:
+    """The rollover when the act that was counted never got to the service: it is not counted."""
+    return replace(rollover, acts=max(rollover.acts - 1, 0))
 
 
 def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: Incoming | None = None) -> Rollover:
@@ -241,11 +251,14 @@ def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: In
             found = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
             moved_on = replace(_arrived(rollover, now), done=done, incoming=found)
             return moved_on if moved_on.next_step else _end(moved_on, Outcome.DONE, why, None, now)
-        case Back(to=to):
+        case Back(why=why, to=to):
             order = PLANS[rollover.plan]
             kept = tuple(s for s in rollover.done if order.index(s) < order.index(to))
             found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
-            return replace(_arrived(rollover, now), done=kept, incoming=found)
+            # A world that keeps undoing what was done is met ever more rarely, so that no two loops fight.
+            pause = min(timedelta(minutes=2**rollover.backs - 1), LONGEST_PAUSE)
+            back = replace(_arrived(rollover, now), done=kept, incoming=found, backs=min(rollover.backs + 1, 16))
+            return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
         case Act():
             return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
         case Wait(why=why, delay=delay):

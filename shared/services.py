@@ -61,7 +61,8 @@ class Listed:
     """One certificate of the vault, as its list gives it."""
 
     name: str
-    enabled: bool
+    ends: datetime | None = None
+    """When its latest version ends, if the vault says so."""
 
 
 @dataclass(frozen=True)

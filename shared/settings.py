@@ -4,6 +4,7 @@
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,6 +76,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _shown(value: str) -> str:
+    """A value as a message may show it: one that could hold a key, pasted into the wrong setting, is not shown."""
+    harmless = len(value) <= 80 and not re.search(r"[;=]|key|sig|secret", value, re.IGNORECASE)
+    return repr(value) if harmless else "what it is (not shown: it may hold a key)"
+
+
 class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -94,13 +101,13 @@ class _Reader:
         except ValueError:
             well_formed = False
         if value and not well_formed:
-            self._problems.append(f"{name} must be a URL, not {value!r}")
+            self._problems.append(f"{name} must be a URL, not {_shown(value)}")
         return value
 
     def host(self, name: str) -> str:
         value = self._required(name)
-        if "/" in value:
-            self._problems.append(f"{name} must be a host name without scheme or path, not {value!r}")
+        if value and not re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", value):
+            self._problems.append(f"{name} must be a host name without scheme or path, not {_shown(value)}")
         return value
 
     def number(self, name: str, default: float, below: float) -> float:
@@ -111,13 +118,13 @@ class _Reader:
             value = math.nan
         if 0 < value < below:
             return value
-        self._problems.append(f"{name} must be a positive number below {below:g}, not {text!r}")
+        self._problems.append(f"{name} must be a positive number below {below:g}, not {_shown(str(text))}")
         return default
 
     def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
         value = self._environment.get(name, default).strip().lower()
         if value not in options:
-            self._problems.append(f"{name} must be one of {', '.join(options)}, not {value!r}")
+            self._problems.append(f"{name} must be one of {', '.join(options)}, not {_shown(value)}")
         return value
 
     def done(self) -> None:

@@ -77,7 +77,7 @@ def _enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
 
 
 def _decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
-    identity = services.hub.identity(enrollment.device_id)
+    identity = services.hub.identity(_device_id(enrollment))
     newest = tagged.latest.certificate
     older = [c for c in enrollment.certificates() if c.sha256_thumbprint != newest.sha256_thumbprint]
     versions: dict[str, str] = {}
@@ -95,6 +95,12 @@ def _decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin
         now=services.now(),
         due=services.settings.due,
     )
+
+
+def _device_id(enrollment: Enrollment) -> str:
+    """The device as it registered; the enrollment's own device ID may have been edited since."""
+    registered = enrollment.registration.device_id if enrollment.registration else None
+    return registered or enrollment.device_id
 
 
 def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, now: datetime) -> bool:
@@ -116,7 +122,7 @@ def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause
         id="",  # the ledger gives it
         plan=Plan.EXPIRY,
         registration_id=enrollment.registration_id,
-        device_id=(registration and registration.device_id) or enrollment.device_id,
+        device_id=_device_id(enrollment),
         certificate_name=tagged.name,
         cause=cause,
         started_at=now,

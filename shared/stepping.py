@@ -37,6 +37,7 @@ from shared.rollover import (
     Wait,
     advance,
     intend,
+    unacted,
 )
 from shared.rows import History
 from shared.services import Services
@@ -89,6 +90,8 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         intention = History(services.now(), f"step {step}", "acts", verdict.why, step, before=summary(seen))
         rollover = _record(rollover, intend(rollover, services.now()), intention, services)
         failed = _act(rollover, seen, verdict, services, effect)
+        if isinstance(failed, Wait):
+            rollover = unacted(rollover)
         seen, verdict = _look(step, rollover, services)
         if isinstance(verdict, Act):
             # Not visible yet, or more to do: look again, soon at first.
@@ -142,7 +145,7 @@ def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observati
         seen = observe(step, rollover, services)
     except ServiceUnavailable as error:
         return None, _wait_for(error, rollover, services)
-    except ServiceRefused as error:
+    except (ServiceRefused, BadInput) as error:
         return None, _refused(error, rollover, services)
     return seen, decide(step, rollover, seen, services.settings.policy)
 

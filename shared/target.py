@@ -65,6 +65,8 @@ def decide_start(
     """
     if reason := _not_manageable(enrollment, identity, hub):
         return CannotBegin(reason)
+    if not enrollment.enabled:
+        return NothingToDo("the enrollment is disabled; nothing is rolled until it is enabled")
     candidates = enrollment.certificates()
     newest = latest.certificate
     others = [c for c in candidates if c.sha256_thumbprint != newest.sha256_thumbprint]

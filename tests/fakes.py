@@ -77,7 +77,7 @@ class RecordedNudges:
     def __init__(self) -> None:
         self.sent: list[tuple[Step, str, timedelta]] = []
 
-    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta()) -> None:
+    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         self.sent.append((step, rollover_id, delay))
 
 
@@ -273,7 +273,7 @@ class InMemoryVault:
         self.asked = 0
 
     def certificates(self) -> Iterator[Listed]:
-        return (Listed(name, kept.enabled) for name, kept in sorted(self.kept.items()))
+        return (Listed(name, kept.versions[-1].not_after) for name, kept in sorted(self.kept.items()))
 
     def latest(self, name: str) -> Tagged | None:
         kept = self.kept.get(name)

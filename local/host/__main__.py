@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from aiohttp import web
@@ -92,7 +92,7 @@ async def _run(
         await listener.close()
     for task in done:
         task.result()
-    _leave(worker)
+    _leave()
 
 
 async def _listen(runner: web.AppRunner, address: str, port: int) -> None:
@@ -103,14 +103,18 @@ async def _listen(runner: web.AppRunner, address: str, port: int) -> None:
         raise BadSetting(f"cannot listen on {address}:{port}: {reason}") from None
 
 
-def _leave(worker: Worker) -> None:
-    """A thread cannot be ended from outside: when a function still runs, only the whole process can go."""
+def _leave() -> NoReturn:
+    """End the process without the interpreter's own end.
+
+    That would wait for a thread that is stuck, and native parts that the app holds complain when they are torn down
+    by it (uamqp, in azure-iot-hub).
+    """
     if running:
         names = ", ".join(sorted(running.values()))
         log.warning("still running after %g s, cut off: %s", LET_END_S, names)
-        logging.shutdown()
-        os._exit(0)
-    worker.stop()
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -150,10 +150,6 @@ class Worker:
             attempt += 1
             await asyncio.sleep(function.retry.delay(attempt))
 
-    def stop(self) -> None:
-        """Let the thread pool end, whose invocations have ended."""
-        runtime.stop_threadpool_executor()
-
 
 def _trigger(name: str, bindings: list[dict[str, Any]]) -> dict[str, Any]:
     # Refused rather than ignored: an output binding that nobody writes would look like work done.

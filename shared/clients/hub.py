@@ -27,6 +27,9 @@ class HubClient:
         self._name = f"IoT Hub {settings.hub_hostname}"
         self._registry = IoTHubRegistryManager.from_token_credential(settings.hub_hostname, credential)
         self._jobs = IoTHubJobManager.from_token_credential(settings.hub_hostname, credential)
+        for manager in (self._registry, self._jobs):
+            # A Retry-After is waited for in the ledger, not asleep in the worker's thread.
+            manager.protocol.config.retry_policy.policy.respect_retry_after_header = False
 
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity, by GET and not by query, for queries lag; None when there is none."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from azure.core.credentials import TokenCredential
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 
-from shared.clients.answers import answers_of
+from shared.clients.answers import NO_RETRY, answers_of
 from shared.enrollment import Enrollment, parse_enrollment, parse_registration
 from shared.errors import NotFound
 from shared.settings import Settings
@@ -19,7 +19,7 @@ class ProvisioningClient:
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
         self._name = f"DPS {urlsplit(settings.dps_endpoint).hostname}"
-        self._client = DeviceProvisioningClient(settings.dps_endpoint, credential)
+        self._client = DeviceProvisioningClient(settings.dps_endpoint, credential, retry_status=NO_RETRY)
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         """The individual enrollment with its registration record; None when there is none.

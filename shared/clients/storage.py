@@ -111,8 +111,8 @@ class QueuedNudges:
     def __init__(self, queues: QueueServiceClient) -> None:
         self._queues = queues
 
-    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta()) -> None:
-        """Wake ``step`` after ``delay``. Messages never expire: a nudge may outlive any outage.
+    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
+        """Wake ``step`` after ``delay``. Without ``life`` a message never expires: it may outlive any outage.
 
         Base64, because that is what the queue trigger reads (azure-docs functions-bindings-storage-queue).
 
@@ -122,12 +122,16 @@ class QueuedNudges:
         queue = self._queues.get_queue_client(step.queue, message_encode_policy=TextBase64EncodePolicy())
         with answers_of("queue", f"a message to {step.queue}"):
             try:
-                _send(queue, rollover_id, delay)
+                _send(queue, rollover_id, delay, life)
             except ResourceNotFoundError:
                 with suppress(ResourceExistsError):
                     queue.create_queue()
-                _send(queue, rollover_id, delay)
+                _send(queue, rollover_id, delay, life)
 
 
-def _send(queue: QueueClient, rollover_id: str, delay: timedelta) -> None:
-    queue.send_message(encode_nudge(rollover_id), visibility_timeout=visibility_seconds(delay), time_to_live=NEVER)
+def _send(queue: QueueClient, rollover_id: str, delay: timedelta, life: timedelta | None) -> None:
+    queue.send_message(
+        encode_nudge(rollover_id),
+        visibility_timeout=visibility_seconds(delay),
+        time_to_live=int(life.total_seconds()) if life else NEVER,
+    )

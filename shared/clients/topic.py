@@ -8,7 +8,7 @@ from azure.core.credentials import TokenCredential
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
 
-from shared.clients.answers import answers_of
+from shared.clients.answers import NO_RETRY, answers_of
 from shared.settings import Settings
 
 SOURCE = "/rollover"
@@ -18,7 +18,7 @@ class TopicClient:
     """Publishes lifecycle events."""
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
-        self._client = EventGridPublisherClient(settings.topic_endpoint, credential)
+        self._client = EventGridPublisherClient(settings.topic_endpoint, credential, retry_status=NO_RETRY)
 
     def publish(self, event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime) -> None:
         """Publish one event. Its ID stays the same when it is published again.

@@ -6,7 +6,7 @@ from azure.core.credentials import TokenCredential
 from azure.keyvault.certificates import CertificateClient, KeyVaultCertificate
 
 from shared.certificate import Certificate, parse_certificate
-from shared.clients.answers import answers_of
+from shared.clients.answers import NO_RETRY, answers_of
 from shared.decide import Issuance, VaultVersion
 from shared.errors import BadInput, NotFound
 from shared.services import Listed, Tagged
@@ -21,14 +21,17 @@ class VaultClient:
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
         self._url = settings.vault_url
         self._client = CertificateClient(
-            settings.vault_url, credential, verify_challenge_resource=settings.verify_challenge_resource
+            settings.vault_url,
+            credential,
+            verify_challenge_resource=settings.verify_challenge_resource,
+            retry_status=NO_RETRY,
         )
 
     def certificates(self) -> Iterator[Listed]:
         """Every certificate of the vault."""
         with answers_of("Key Vault", "the list of certificates"):
             for properties in self._client.list_properties_of_certificates():
-                yield Listed(str(properties.name), bool(properties.enabled))
+                yield Listed(str(properties.name), properties.expires_on)
 
     def latest(self, name: str) -> Tagged | None:
         """The latest version, enabled or not; None when there is no such certificate.

@@ -93,10 +93,10 @@ def test_a_queue_that_is_down_stops_no_nudge_to_another_and_no_publishing():
     put(world, "b", done=(Step.ISSUE_CERTIFICATE,), outbox=("Rollover.Started/1",))
     send = world.nudges.send
 
-    def down(step, *rest):
+    def down(step, *rest, **life):
         if step is Step.ISSUE_CERTIFICATE:
             raise ServiceUnavailable("queue answered 503")
-        send(step, *rest)
+        send(step, *rest, **life)
 
     world.nudges.send = down
     resume_due(world.services)

@@ -44,10 +44,10 @@ ISSUE_CASES: dict[str, Case] = {
         Wait,
         "signed and merged",
     ),
-    "needs a person when the vault could not issue": (
+    "asks when an issuance of long ago had failed: its cause may be mended": (
         seen(latest=a_version(OLD, "v1"), issuance=Issuance(False, False, "BadPolicy: no such issuer")),
-        NeedsPerson,
-        "BadPolicy: no such issuer",
+        Act,
+        "a new version is asked for",
     ),
     "asks again when an earlier issuance was cancelled": (
         seen(latest=a_version(OLD, "v1"), issuance=Issuance(False, False, None)),
@@ -60,6 +60,13 @@ ISSUE_CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", ISSUE_CASES.values(), ids=ISSUE_CASES.keys())
 def test_issue_certificate(case):
     check_verdict(ISSUE, case)
+
+
+def test_a_person_is_needed_when_the_vault_could_not_issue_what_was_asked_for():
+    failed = seen(latest=a_version(OLD, "v1"), issuance=Issuance(False, False, "BadPolicy: no such issuer"))
+    said = verdict(ISSUE, failed, a_rollover(ISSUE, acts=1))
+    assert isinstance(said, NeedsPerson)
+    assert "BadPolicy: no such issuer" in said.why
 
 
 def test_a_refused_version_is_named_with_all_its_faults():

@@ -309,7 +309,7 @@ class Watched:
     def commit(self, writes: list[Write]) -> list[str]:
         return self._write(lambda: self._state.table.commit(writes), Conflict)  # type: ignore[no-any-return]
 
-    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta()) -> None:
+    def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         bag = self._state.bag
         self._write(lambda: bag.append((step, rollover_id)), ServiceUnavailable)
 
