@@ -29,7 +29,7 @@ python_stamp=$(cat .python-version requirements.txt requirements-dev.txt constra
 if [ "$(cat .venv/.stamp 2>/dev/null)" != "$python_stamp" ]; then
     say "installing Python packages into .venv"
     [ -x .venv/bin/python ] && .venv/bin/python -c "import sys; raise SystemExit(sys.version_info[:2] != (3, 13))" 2>/dev/null || make_venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+    .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
     echo "$python_stamp" > .venv/.stamp
 fi
 

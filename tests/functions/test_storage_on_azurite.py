@@ -160,6 +160,13 @@ def test_a_nudge_never_expires(nudges, queue):
     assert queue.receive_message().expires_on.year == 9999
 
 
+def test_a_nudge_of_the_timer_expires_after_its_life(nudges, queue):
+    """So that the nudges of every minute do not pile up in front of an app that is down."""
+    nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1", life=timedelta(seconds=90))
+    message = queue.receive_message()
+    assert message.expires_on - message.inserted_on == timedelta(seconds=90)
+
+
 def test_a_nudge_with_a_delay_is_not_seen_before_its_time(nudges, queue):
     nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1", timedelta(seconds=1.2))
     assert queue.receive_message() is None

@@ -193,7 +193,10 @@ class Host:
         """The app's own list."""
         query = {"registration_id": name} if name else {}
         headers = {"x-functions-key": self.keys["function"]}
-        answer = requests.get(f"{self.url}/api/rollovers", params=query, headers=headers, timeout=30)
+        try:
+            answer = requests.get(f"{self.url}/api/rollovers", params=query, headers=headers, timeout=30)
+        except requests.ConnectionError:
+            return []  # killed at this moment
         return list(answer.json()["rollovers"]) if answer.ok else []
 
     def show(self, rollover_id: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from shared.rollover import (
     Wait,
     advance,
     intend,
+    unacted,
 )
 from shared.rows import from_row, to_row
 from tests.builders import NEW, NEWER, a_rollover, as_incoming
@@ -87,6 +88,30 @@ def test_going_back_undoes_what_is_remembered_from_that_step_on(to):
     assert after.next_step is to
     assert after.done == ORDER[: ORDER.index(to)]
     assert (after.acts, after.acted_at, after.waiting_for, after.due_at) == (0, None, None, LATER)
+
+
+PAUSES = {0: 0, 1: 1, 2: 3, 3: 7, 9: 511, 10: 720, 16: 720}
+"""Minutes by how often it went back before: none at first, then doubling, at most half a day."""
+
+
+@pytest.mark.parametrize(("before", "minutes"), PAUSES.items())
+def test_a_rollover_that_goes_back_again_and_again_does_so_ever_more_rarely(before, minutes):
+    rollover = a_rollover(Step.DELETE_PRIMARY, backs=before)
+    after = advance(rollover, Back("undone", Step.STAGE_HUB_THUMBPRINT), LATER)
+    assert after.due_at == LATER + timedelta(minutes=minutes)
+    assert after.waiting_for == ("undone" if minutes else None)
+    assert after.backs > before or before == 16
+
+
+def test_going_on_does_not_forget_how_often_it_went_back():
+    after = advance(a_rollover(Step.STAGE_HUB_THUMBPRINT, backs=3), AlreadyDone("so"), LATER)
+    assert after.backs == 3
+
+
+def test_an_act_that_never_got_to_the_service_is_not_counted():
+    acted = intend(a_rollover(acts=2), NOW)
+    assert unacted(acted).acts == 2
+    assert unacted(a_rollover(acts=0)).acts == 0
 
 
 def test_going_back_to_the_vault_forgets_the_choice_and_nothing_else_does():

@@ -51,6 +51,7 @@ rollovers = st.builds(
     done=st.lists(st.sampled_from(Step), max_size=5, unique=True).map(tuple),
     acts=st.integers(0, 100),
     acted_at=st.none() | times,
+    backs=st.integers(0, 16),
     waiting_for=st.none() | texts,
     waiting_since=st.none() | times,
     due_at=st.none() | times,
@@ -156,7 +157,7 @@ def test_an_ended_rollover_of_an_earlier_release_is_read():
     assert (rollover.due_at, rollover.incoming, rollover.outgoing.public_key_sha256) == (None, None, None)
 
 
-@pytest.mark.parametrize("name", ["running.json", "ended.json"])
+@pytest.mark.parametrize("name", ["running.json", "ended.json", "going_back.json"])
 def test_a_row_of_an_earlier_release_is_written_back_without_loss(name):
     """Columns and facts may be added; none that was there may go or change."""
     row = stored(name)

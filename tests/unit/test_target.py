@@ -236,6 +236,12 @@ WELL = {
 }
 
 
+def test_nothing_is_to_do_while_the_enrollment_is_disabled():
+    decision = Seen(enrollment=an_enrollment(OLD, OLD, provisioningStatus="disabled")).decide()
+    assert isinstance(decision, NothingToDo)
+    assert "disabled" in decision.why
+
+
 @pytest.mark.parametrize("seen", WELL.values(), ids=WELL.keys())
 def test_nothing_is_to_do_when(seen):
     decision = seen.decide()

@@ -1,0 +1,73 @@
+"""A role that is missing: waited for as long as an assignment takes to arrive, then a person is told which."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.errors import NotAllowed, ServiceRefused
+from shared.rollover import Step
+from shared.stepping import ROLE_PATIENCE
+from tests.builders import DEVICE, NEW_256, a_story, deliver, put_rollover
+from tests.fakes import World
+
+STEP = Step.UPLOAD_SECONDARY
+SAID = "DPS answered 403 to PUT enrollment: no role"
+
+
+def a_world_without_role(method: str) -> World:
+    """DPS lets us neither read (``enrollment``) nor write (``replace``)."""
+    world = a_story()
+    put_rollover(world, STEP)
+
+    def refuse(*_):
+        raise NotAllowed(SAID)
+
+    setattr(world.dps, method, refuse)
+    return world
+
+
+BOTH = pytest.mark.parametrize("method", ["enrollment", "replace"])
+
+
+@BOTH
+def test_a_role_that_may_be_on_its_way_is_waited_for(method):
+    """Assignments take up to ten minutes to arrive (azure-docs role-based-access-control troubleshooting)."""
+    world = a_world_without_role(method)
+    after = deliver(world, STEP)
+    assert (after.status, after.waiting_for) == ("waiting", SAID)
+    assert world.nudges.sent == [(STEP, after.id, timedelta(minutes=1))]
+
+
+@BOTH
+def test_a_role_that_arrives_lets_the_step_go_on(method):
+    world = a_world_without_role(method)
+    for _ in range(5):
+        world.clock.time = deliver(world, STEP).due_at
+    delattr(world.dps, method)
+    assert deliver(world, STEP).next_step is Step.STAGE_HUB_THUMBPRINT
+    assert NEW_256 in world.dps.slots(DEVICE)
+
+
+@BOTH
+def test_a_role_that_does_not_arrive_calls_a_person_with_the_words_of_the_service(method):
+    world = a_world_without_role(method)
+    start = world.clock()
+    for _ in range(60):
+        after = deliver(world, STEP)
+        if after.outcome:
+            break
+        world.clock.time = after.due_at
+    assert (after.status, after.outcome_reason) == ("needs_person", SAID)
+    assert after.ended_at == start + ROLE_PATIENCE
+    assert world.topic.kinds() == ["Rollover.NeedsPerson"]
+
+
+@BOTH
+def test_any_other_refusal_calls_a_person_at_once(method):
+    world = a_world_without_role(method)
+
+    def refuse(*_):
+        raise ServiceRefused("DPS answered 400 to PUT enrollment: no")
+
+    setattr(world.dps, method, refuse)
+    assert deliver(world, STEP).status == "needs_person"
