@@ -16,7 +16,9 @@ make_venv() {
     done
     say "python3 is not $want; asking uv $uv_version to find or fetch one"
     rm -rf .bootstrap
-    if python3 -m venv .bootstrap 2>/dev/null \
+    # From the root folder, where no .python-version can ask a version manager for a Python that is not there.
+    here=$PWD
+    if (cd / && python3 -m venv "$here/.bootstrap") 2>/dev/null \
         && .bootstrap/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version" \
         && .bootstrap/bin/uv venv --quiet --seed --python "$want" .venv; then
         return 0
