@@ -276,7 +276,10 @@ class PocketDevice:
                     self.answered |= asked
 
     def _asked(self) -> set[str]:
-        jobs = self._plant.standin.world.hub.jobs.list(None, None)
+        try:
+            jobs = self._plant.standin.world.hub.jobs.list(None, None)
+        except RuntimeError:  # the stand-in's own thread makes a job at this moment
+            return set()
         return {str(job["jobId"]) for job in jobs if f"'{self.name}'" in job["queryCondition"]}
 
     def stop(self) -> None:

@@ -37,9 +37,15 @@ def _end(plant: Plant, host: Host, name: str) -> dict[str, Any]:
     }
 
 
+ENDS = ("Rollover.Completed", "Rollover.Refused", "Rollover.NeedsPerson")
+
+
 def _done(host: Host, name: str) -> bool:
+    """Whether it has ended, and the topic was told: the timer sees to that when a crash came in between."""
     found = host.rollovers(name)
-    return bool(found) and all(r["status"] in ("done", "refused", "needs_person") for r in found)
+    ended = bool(found) and all(r["status"] in ("done", "refused", "needs_person") for r in found)
+    told = host.plant.standin.control.get("/topic-events") if ended else []
+    return any(event["subject"] == name and event["type"] in ENDS for event in told)
 
 
 def _roll(plant: Plant, name: str, base: str, folder: Path, *mishap: str) -> tuple[dict[str, Any], list[str], bool]:
