@@ -5,7 +5,7 @@ One partition per target, so that a rollover and its history record are written 
     PartitionKey            RowKey                 what
     individual.<reg. ID>    target                 number of the last rollover
                             rollover.000003        the third rollover: facts (JSON), and columns to query by
-                            history.000003.0007    the seventh record of its history
+                            history.000003.00007   the seventh record of its history
     refused-input           <hash>                 an input that could not be used, with the reason
 
 Every replacement carries the ETag that was read.

@@ -227,13 +227,20 @@ def intend(rollover: Rollover, now: datetime) -> Rollover:
         acts=rollover.acts + 1,
         acted_at=now,
         waiting_for=None,
+        waiting_since=None,
         due_at=now + ACT_LEASE,
     )
 
 
-def unacted(rollover: Rollover) -> Rollover:
-    """The rollover when the act that was counted never got to the service: it is not counted."""
-    return replace(rollover, acts=max(rollover.acts - 1, 0))
+def unacted(rollover: Rollover, before: Rollover) -> Rollover:
+    """The rollover when the act that was counted never got to the service: it waits on as ``before`` the act."""
+    return replace(rollover, acts=before.acts, waiting_for=before.waiting_for, waiting_since=before.waiting_since)
+
+
+def has_waited(rollover: Rollover, why: str, now: datetime) -> timedelta:
+    """How long it has waited for this reason; what follows a colon (a service's own words) may differ each time."""
+    same = (rollover.waiting_for or "").partition(":")[0] == why.partition(":")[0]
+    return now - rollover.waiting_since if same and rollover.waiting_since else timedelta()
 
 
 def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: Incoming | None = None) -> Rollover:
@@ -262,7 +269,7 @@ def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: In
         case Act():
             return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
         case Wait(why=why, delay=delay):
-            since = rollover.waiting_since or now
+            since = now - has_waited(rollover, why, now)
             return replace(rollover, waiting_for=why, waiting_since=since, due_at=now + delay)
         case Refuse(why=why):
             looked_at = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming

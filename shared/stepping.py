@@ -36,6 +36,7 @@ from shared.rollover import (
     Verdict,
     Wait,
     advance,
+    has_waited,
     intend,
     unacted,
 )
@@ -88,10 +89,11 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
     before = seen
     if isinstance(verdict, Act) and seen is not None:
         intention = History(services.now(), f"step {step}", "acts", verdict.why, step, before=summary(seen))
+        waiting = rollover
         rollover = _record(rollover, intend(rollover, services.now()), intention, services)
-        failed = _act(rollover, seen, verdict, services, effect)
+        failed = _act(rollover, waiting, seen, verdict, services, effect)
         if isinstance(failed, Wait):
-            rollover = unacted(rollover)
+            rollover = unacted(rollover, waiting)
         seen, verdict = _look(step, rollover, services)
         if isinstance(verdict, Act):
             # Not visible yet, or more to do: look again, soon at first.
@@ -150,22 +152,24 @@ def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observati
     return seen, decide(step, rollover, seen, services.settings.policy)
 
 
-def _act(rollover: Rollover, seen: Observation, act: Act, services: Services, effect: Effect) -> Verdict | None:
+def _act(
+    rollover: Rollover, waiting: Rollover, seen: Observation, act: Act, services: Services, effect: Effect
+) -> Verdict | None:
     """Act; what to record if it did not go through, unless a second look shows that it did after all."""
     try:
         effect(rollover, seen, act, services)
     except (Conflict, NotFound):
         return None  # somebody wrote first, or our own write was sent twice: the second look tells
     except ServiceUnavailable as error:
-        return _wait_for(error, rollover, services)
+        return _wait_for(error, waiting, services)
     except (ServiceRefused, BadInput) as error:
-        return _refused(error, rollover, services)
+        return _refused(error, waiting, services)
     return None
 
 
 def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Verdict:
     """A person is needed; at once, or, when a role may only be on its way, after ``ROLE_PATIENCE``."""
-    waited = services.now() - (rollover.waiting_since or services.now())
+    waited = has_waited(rollover, str(error), services.now())
     if isinstance(error, NotAllowed) and waited < ROLE_PATIENCE:
         return Wait(str(error), timedelta(minutes=1))
     return NeedsPerson(str(error), "mend what the service complains about; the next day's sweep begins it again")
@@ -174,7 +178,7 @@ def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Ve
 def _wait_for(error: ServiceUnavailable, rollover: Rollover, services: Services) -> Verdict:
     """Wait for a service to come back: what it asked for, or half of the time already waited, up to 10 min."""
     now = services.now()
-    waited = now - (rollover.waiting_since or now)
+    waited = has_waited(rollover, str(error), now)
     delay = max(error.retry_after or timedelta(), min(waited / 2, timedelta(minutes=10)), timedelta(seconds=5))
     return bounded(Wait(str(error), delay), rollover, now, services.settings.policy)
 

@@ -38,7 +38,8 @@ def answers_of(service: str, what: str) -> Iterator[None]:
     except HttpResponseError as error:
         response = error.response
         headers = getattr(response, "headers", None) or {}
-        raise _translate(service, what, error.status_code, headers, error.message or "") from None
+        said = (error.error.message if error.error else None) or error.message or ""
+        raise _translate(service, what, error.status_code, headers, said) from None
     except HttpOperationError as error:
         response = error.response
         text = getattr(response, "text", "") or ""

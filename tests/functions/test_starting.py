@@ -18,6 +18,8 @@ from tests.builders import (
     a_story,
     begin,
     deliver,
+    device_moves,
+    put_rollover,
     the_rollover,
 )
 from tests.certificates import NOW, a_certificate
@@ -209,6 +211,19 @@ def test_a_rollover_that_needed_a_person_before_any_version_came_is_begun_again_
     assert look(world) == "nothing"
     world.vault.kept[CERTIFICATE].versions.append(NEW)
     assert look(world) == "begun"
+
+
+def test_an_outgoing_certificate_that_somebody_puts_back_is_retired_again_at_once():
+    """A rollover that is done is no reason to wait: the world was changed since."""
+    world = a_story(retire_when_moved=True)
+    put_rollover(world, Step.DELETE_PRIMARY)
+    world.clock.advance(timedelta(minutes=1))
+    device_moves(world)
+    assert deliver(world, Step.DELETE_PRIMARY).status == "done"
+    assert look(world) == "nothing"
+    world.dps.enroll(DEVICE, OLD, NEW)
+    assert look(world) == "begun"
+    assert the_rollover(world).outgoing.sha256_thumbprint == OLD.sha256_thumbprint
 
 
 def test_a_certificate_in_use_that_expired_is_rolled_although_an_expired_stranger_stands_by():

@@ -108,12 +108,6 @@ def test_going_on_does_not_forget_how_often_it_went_back():
     assert after.backs == 3
 
 
-def test_an_act_that_never_got_to_the_service_is_not_counted():
-    acted = intend(a_rollover(acts=2), NOW)
-    assert unacted(acted).acts == 2
-    assert unacted(a_rollover(acts=0)).acts == 0
-
-
 def test_going_back_to_the_vault_forgets_the_choice_and_nothing_else_does():
     before = a_rollover(Step.DELETE_PRIMARY)
     assert advance(before, Back("x", Step.ISSUE_CERTIFICATE), LATER).incoming is None
@@ -133,9 +127,9 @@ def test_waiting_says_for_what_since_when_and_until_when():
 
 
 def test_waiting_on_keeps_since_when():
-    first = advance(a_rollover(), Wait("the vault", timedelta(minutes=3)), NOW)
-    again = advance(first, Wait("still the vault", timedelta(minutes=3)), LATER)
-    assert (again.waiting_for, again.waiting_since) == ("still the vault", NOW)
+    first = advance(a_rollover(), Wait("the vault: busy", timedelta(minutes=3)), NOW)
+    again = advance(first, Wait("the vault: still busy", timedelta(minutes=3)), LATER)
+    assert (again.waiting_for, again.waiting_since) == ("the vault: still busy", NOW)
 
 
 def test_a_refusal_ends_it_with_its_reason():
@@ -173,8 +167,21 @@ def test_an_intention_counts_the_act_and_leases_the_rollover():
     before = a_rollover(acts=1, waiting_for="x", waiting_since=NOW)
     after = intend(before, LATER)
     assert (after.acts, after.acted_at, after.due_at) == (2, LATER, LATER + ACT_LEASE)
-    assert (after.waiting_for, after.status) == (None, "running")
-    assert after.waiting_since == NOW, "so that the waits for a service that is down grow"
+    assert (after.waiting_for, after.waiting_since, after.status) == (None, None, "running")
+
+
+def test_an_act_that_never_got_to_its_service_is_not_counted_and_the_wait_goes_on():
+    before = a_rollover(acts=1, waiting_for="DPS answered 503: busy", waiting_since=NOW)
+    after = unacted(intend(before, LATER), before)
+    assert (after.acts, after.waiting_since) == (1, NOW)
+    waited = advance(after, Wait("DPS answered 503: still busy", timedelta(seconds=5)), LATER)
+    assert waited.waiting_since == NOW, "so that the waits for a service that is down grow"
+
+
+def test_a_wait_for_another_reason_begins_anew():
+    before = a_rollover(waiting_for="the outgoing certificate is retired when it has expired", waiting_since=NOW)
+    waited = advance(before, Wait("DPS answered 403", timedelta(seconds=5)), LATER)
+    assert waited.waiting_since == LATER
 
 
 DUE = {
