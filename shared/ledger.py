@@ -28,6 +28,8 @@ Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
 ID = r"individual\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
 """A rollover's ID; in the middle what a registration ID may be made of (azure-docs concepts-service)."""
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
+"""What reading a row raises that a person edited or a later release wrote."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class Ledger:
         found = self._table.read(partition, f"rollover.{number:06}")
         if found is None:
             raise NotFound(f"there is no rollover {rollover_id!r}")
-        return from_row(*found)
+        try:
+            return from_row(*found)
+        except UNREADABLE as error:
+            raise BadInput(f"the row of rollover {rollover_id!r} cannot be read ({type(error).__name__})") from None
 
     def last(self, registration_id: str) -> Rollover | None:
         """The target's latest rollover, ended or not; None when there never was one."""
@@ -178,7 +183,7 @@ def _readable(rows: Iterable[tuple[Row, str]]) -> Iterator[Rollover]:
     for row, etag in rows:
         try:
             yield from_row(row, etag)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             log(LogEvent.ROW_UNREADABLE, row=f"{row['PartitionKey']}/{row['RowKey']}", why=type(error).__name__)
 
 

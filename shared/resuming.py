@@ -7,8 +7,10 @@ from shared.errors import RolloverError
 from shared.events import LogEvent, log
 from shared.services import Services
 
-LIFE = timedelta(seconds=90)
-"""A nudge of the timer dies after this: the next turns nudge again, so nudges do not pile up behind slow steps."""
+LIFE = timedelta(minutes=6)
+"""A nudge of the timer dies after this: the next turns nudge again, so nudges do not pile up behind slow steps.
+Longer than the tries of one message take (``host.json``: five, a minute apart), so that a failing step gets to
+poison."""
 
 
 def resume_due(services: Services) -> int:

@@ -60,7 +60,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         case CannotBegin(why=why):
             return _cannot(certificate_name, why, services)
         case Begin():
-            if last is not None and _ended_alike(last, decision, tagged, services.now()):
+            if last is not None and _ended_alike(last, decision, tagged, enrollment, services.now()):
                 why = f"{last.id} ended as {last.status}: {last.outcome_reason}"
                 return Started("nothing", why, last.id)
             new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
@@ -103,7 +103,7 @@ def _device_id(enrollment: Enrollment) -> str:
     return registered or enrollment.device_id
 
 
-def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, now: datetime) -> bool:
+def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrollment, now: datetime) -> bool:
     """Whether the last rollover was this very one, and ended too recently to be worth another try."""
     if last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
         return False
@@ -113,7 +113,13 @@ def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, now: datetime) ->
         return False
     if last.outcome is Outcome.DONE:
         return False
-    return last.ended_at is not None and now - last.ended_at < TRY_AGAIN_AFTER
+    if last.ended_at is None:
+        return False
+    registered = enrollment.registration.last_updated if enrollment.registration else None
+    silent = registered is None or registered <= last.ended_at
+    if last.outcome is Outcome.NEEDS_PERSON and last.incoming and last.outgoing.not_after <= now and silent:
+        return True  # the device is gone or locked out; a person was told, and nothing has been heard of it since
+    return now - last.ended_at < TRY_AGAIN_AFTER
 
 
 def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause: str, now: datetime) -> Rollover:
@@ -176,7 +182,8 @@ def _cannot(certificate_name: str, why: str, services: Services) -> Started:
     """Say clearly that nothing will be rolled: in the log, in the ledger, and (once a reason) on the topic."""
     log(LogEvent.CANNOT_BEGIN, certificate=certificate_name, why=why)
     known = services.ledger.refused_input("certificate", certificate_name, why)
-    announced = known is not None and known.announced
+    still = known is not None and services.now() - known.last_seen < TRY_AGAIN_AFTER
+    announced = known is not None and known.announced and still
     if not announced:
         try:
             services.topic.publish(

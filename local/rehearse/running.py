@@ -70,11 +70,9 @@ class Running:
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._log_file.read_text(errors="replace").splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("local up:")] or lines[-1:]
-        return (
-            said[-1].removeprefix("local up: ").replace("its lines above", str(self._log_file))
-            if said
-            else f"local up ended without a word; see {self._log_file}"
-        )
+        if not said:
+            return f"local up ended without a word; see {self._log_file}"
+        return said[-1].removeprefix("local up: ").replace("its lines above", str(self._log_file))
 
     def stop(self) -> None:
         """Ask the child to end, and make it end if it does not."""

@@ -1,6 +1,8 @@
 """What goes wrong at three in the morning: outages that last, worlds that undo what was done, stories that repeat."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +113,36 @@ def test_a_topic_that_is_down_holds_up_no_nudge() -> None:
     world.topic.publish = lambda *event: (told.append(len(sent)), publish(*event))
     resume_due(world.services)
     assert told == [1], "the nudge was sent first, and one failure ends the publishing"
+
+
+def test_a_nudge_of_the_timer_lives_long_enough_to_become_poison() -> None:
+    """A step that raises whenever only the timer wakes it must still get to the poison queue and a person (I4)."""
+    queues = json.loads((Path(__file__).parents[2] / "host.json").read_text())["extensions"]["queues"]
+    assert queues["visibilityTimeout"] == "00:01:00"
+    assert timedelta(minutes=1) * queues["maxDequeueCount"] < LIFE
+
+
+def test_a_row_that_cannot_be_read_stops_no_sweep() -> None:
+    world = a_story()
+    begin(world)
+    row, version = world.table.rows["individual.dev-01", "rollover.000001"]
+    world.table.rows["individual.dev-01", "rollover.000001"] = ({**row, "facts": '{"plan": "breach"}'}, version)
+    world.vault.kept["another"] = Kept([OLD], {"rollover-enrollment": "nobody"})
+    assert sweep(world.services) == {"failed": 1, "cannot": 1}
+
+
+def test_what_was_mended_and_breaks_again_is_said_again() -> None:
+    world = a_story()
+    body = world.dps.enrollments.pop(DEVICE.lower())
+    for _ in range(30):
+        sweep(world.services)
+        world.clock.advance(timedelta(hours=1))
+    assert world.topic.kinds() == ["Rollover.CannotBegin"], "once, while it lasts"
+    world.dps.enrollments[DEVICE.lower()] = body
+    world.clock.advance(timedelta(days=365))
+    del world.dps.enrollments[DEVICE.lower()]
+    sweep(world.services)
+    assert world.topic.kinds() == ["Rollover.CannotBegin"] * 2
 
 
 def test_nudges_of_the_timer_die_before_they_pile_up() -> None:
