@@ -51,9 +51,10 @@ def _stranger() -> dict[str, object]:
 
 
 def _hub_by_hand(state: State) -> None:
-    # After a registration since the start, DPS and a person's hand look alike; docs/differences.md says so.
+    # After a registration since the start, or where none changes the hub, DPS and a person's hand look alike:
+    # docs/differences.md says so.
     rollover = state.rollover()
-    if rollover is None or state.registered(rollover) not in ("never", "before"):
+    if rollover is None or state.registered(rollover) not in ("never", "before") or not state.knobs.refreshes:
         return
     state.hub.put(NAME, NEW.sha256_thumbprint, NEW.sha256_thumbprint)
 
