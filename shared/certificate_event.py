@@ -38,7 +38,7 @@ def take_event(
     try:
         name = certificate_of(event_type, subject, data, services.settings.vault_url)
     except BadInput as error:
-        shown = f"{event_type} {subject} {event_id} from {topic}"
+        shown = f"{event_type} {subject} from {topic}"  # no event ID: the same again is counted, not listed
         refuse_input("event", shown, str(error), services)
         return
     kind = str(event_type).rpartition(".")[2]

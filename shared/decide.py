@@ -100,7 +100,7 @@ def decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) ->
     if isinstance(verdict, Act) and step is not Step.INVOKE_REPROVISION_JOB and rollover.acts >= policy.max_acts:
         return NeedsPerson(
             f"{step.value} acted {rollover.acts} times and what it establishes still does not hold: {verdict.why}",
-            "see in the history what each attempt met, then start the rollover again",
+            "see in the history what each attempt met; the sweep begins it again within a day, a new version at once",
         )
     if isinstance(verdict, Wait):
         return bounded(verdict, rollover, seen.now, policy)
@@ -174,7 +174,7 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
     if seen.issuance is not None and seen.issuance.error and rollover.acts:
         return NeedsPerson(
             f"the vault could not issue a new version: {seen.issuance.error}",
-            "mend the certificate's issuer or policy in the vault, then start the rollover again",
+            "mend the certificate's issuer or policy in the vault; the sweep begins it again within a day",
         )
     return Act("the vault's latest version is the outgoing certificate; a new version is asked for")
 
@@ -286,7 +286,8 @@ def has_moved(rollover: Rollover, enrollment: Enrollment, identity: HubIdentity 
 
 
 def _registered_since_start(rollover: Rollover, enrollment: Enrollment) -> datetime | None:
-    registered = enrollment.registration.last_updated if enrollment.registration else None
+    record = enrollment.registration
+    registered = record.last_updated if record and record.status == "assigned" else None
     if registered is None or (rollover.baseline is not None and registered <= rollover.baseline):
         return None
     return registered

@@ -88,13 +88,14 @@ class HubClient:
             query_condition=f"deviceId IN ['{quoted}']",
             max_execution_time_in_seconds=JOB_SECONDS,
         )
-        with answers_of(self._name, f"PUT job {job_id}"):
+        # Without the job's ID: it is another one at each try, and a wait for the same reason must read the same.
+        with answers_of(self._name, "PUT job"):
             self._jobs.create_scheduled_job(job_id, job)
 
     def job(self, job_id: str) -> Job | None:
         """How a job stands; None when there is none with this ID."""
         try:
-            with answers_of(self._name, f"GET job {job_id}"):
+            with answers_of(self._name, "GET job"):
                 response = self._jobs.get_scheduled_job(job_id)
         except NotFound:
             return None

@@ -1,13 +1,18 @@
 """What goes wrong at three in the morning: outages that last, worlds that undo what was done, stories that repeat."""
 
 import json
+import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from azure.core.credentials import AccessToken
 
 from shared.certificate import parse_certificate
 from shared.certificate_event import take_event
+from shared.clients.hub import HubClient
+from shared.decide import has_moved
 from shared.errors import BadInput, Misconfigured, ServiceUnavailable
 from shared.nudges import encode_nudge
 from shared.poison import report
@@ -222,3 +227,32 @@ def test_a_key_pasted_into_the_wrong_setting_is_never_shown(name: str) -> None:
         read_settings({name: pasted})
     assert "c2VjcmV0a2V5" not in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_a_job_that_the_hub_does_not_take_is_waited_for_for_one_reason() -> None:
+    """Its ID differs at each try; the reason must not, or the wait would never grow."""
+
+    class NoToken:
+        def get_token(self, *_: str, **__: object) -> AccessToken:
+            return AccessToken("token", int(time.time()) + 3600)
+
+    settings = replace(a_story().settings, hub_hostname="127.0.0.1:9")
+    reasons = set()
+    for job_id in ("rollover-1", "rollover-2"):
+        with pytest.raises(ServiceUnavailable) as caught:
+            HubClient(settings, NoToken()).start_method_job(job_id, DEVICE, "reprovision", {})
+        reasons.add(str(caught.value))
+    assert len(reasons) == 1
+
+
+def test_a_registration_that_failed_is_no_proof_of_a_move() -> None:
+    world = a_story()
+    rollover = put_rollover(world, Step.INVOKE_REPROVISION_JOB)
+    world.hub.provision(DEVICE, NEW_256)
+    world.clock.advance(timedelta(minutes=1))
+    world.dps.registered(DEVICE)
+    enrollment = world.dps.enrollment(DEVICE)
+    assert has_moved(rollover, enrollment, world.hub.identity(DEVICE))
+    world.dps.registrations[DEVICE]["status"] = "failed"
+    enrollment = world.dps.enrollment(DEVICE)
+    assert not has_moved(rollover, enrollment, world.hub.identity(DEVICE))

@@ -178,7 +178,7 @@ def test_an_event_that_is_not_ours_is_recorded_with_its_reason_and_nothing_else_
     [refused] = world.services.ledger.refused_inputs()
     assert (refused.source, refused.count) == ("event", 2)
     assert "other.example" in refused.reason
-    assert "event-1" in refused.subject
+    assert "vaults/vault" in refused.subject
     assert world.nudges.sent == []
 
 
