@@ -44,10 +44,6 @@ class Certificate:
         """The certificate in PEM, as DPS takes it."""
         return x509.load_der_x509_certificate(self.der).public_bytes(Encoding.PEM).decode("ascii")
 
-    def has_thumbprint(self, thumbprint: str) -> bool:
-        """Whether ``thumbprint`` (SHA-1 or SHA-256, any case, colons or not) is this certificate's."""
-        return normalize_thumbprint(thumbprint) in (self.sha1_thumbprint, self.sha256_thumbprint)
-
 
 def normalize_thumbprint(thumbprint: str) -> str:
     """Upper-case hex without separators: the form in which thumbprints are compared."""

@@ -52,7 +52,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     last = services.ledger.last(enrollment.registration_id)
     if last is not None and last.outcome is None:
         return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
-    decision = _decide(tagged, enrollment, services)
+    decision = _look_and_decide(tagged, enrollment, services)
     match decision:
         case NothingToDo(why=why):
             log(LogEvent.NOTHING_TO_DO, registration_id=enrollment.registration_id, why=why)
@@ -76,7 +76,7 @@ def _enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
     return None, f"it has neither a tag {ENROLLMENT_TAG} nor a common name"
 
 
-def _decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
+def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
     identity = services.hub.identity(_device_id(enrollment))
     newest = tagged.latest.certificate
     older = [c for c in enrollment.certificates() if c.sha256_thumbprint != newest.sha256_thumbprint]

@@ -75,11 +75,11 @@ def carry_out(step: Step, message: bytes, services: Services, effect: Effect) ->
         return
     try:
         _carry_out(step, rollover, services, effect)
-    except _LostRaceError:
+    except _NotRecordedError:
         log(LogEvent.NUDGE_LOST_RACE, rollover_id=rollover.id, step=step)
 
 
-class _LostRaceError(Exception):
+class _NotRecordedError(Exception):
     """The ledger did not take our record: another nudge was first, or the table does not answer. Somebody else goes
     on: that nudge, or the timer."""
 
@@ -187,10 +187,10 @@ def _record(old: Rollover, new: Rollover, record: History | None, services: Serv
     try:
         return services.ledger.record(replace(new, etag=old.etag), record)
     except Conflict:
-        raise _LostRaceError from None
+        raise _NotRecordedError from None
     except ServiceUnavailable as error:
         log(LogEvent.STORAGE_DOWN, rollover_id=old.id, why=str(error))
-        raise _LostRaceError from None  # nothing was done that a later look does not show
+        raise _NotRecordedError from None  # nothing was done that a later look does not show
 
 
 def _incoming(seen: Observation | None) -> Incoming | None:

@@ -184,9 +184,8 @@ THUMBPRINTS = {
 
 @pytest.mark.parametrize("write", THUMBPRINTS.values(), ids=THUMBPRINTS.keys())
 def test_a_certificate_knows_its_thumbprint_written_as(write):
-    assert OLD.has_thumbprint(write(OLD))
-    assert not NEW.has_thumbprint(write(OLD))
     assert normalize_thumbprint(write(OLD)) in (OLD.sha1_thumbprint, OLD.sha256_thumbprint)
+    assert normalize_thumbprint(write(OLD)) not in (NEW.sha1_thumbprint, NEW.sha256_thumbprint)
 
 
 WINDOW, SHARE = timedelta(days=30), 0.34

@@ -4,6 +4,7 @@
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Surroundings:
     holders: dict[str, set[tuple[str, str]]]
 
 
-class Entries:
+class Entries(ABC):
     """The entries of one kind, by ID in lower case: IDs are case-insensitive and shown as first stored."""
 
     kind: str
@@ -119,9 +120,9 @@ class Entries:
         self._store(key, entry)
         return entry
 
+    @abstractmethod
     def particulars(self, sent: dict[str, Any]) -> dict[str, Any]:
         """Members that only this kind has. BadRequest when one is wrong."""
-        raise NotImplementedError
 
     def delete(self, entry_id: str, if_match: str | None) -> None:
         """Remove it: 404 when it is not there, 412 when the etag is old, unconditional without If-Match."""
