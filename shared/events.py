@@ -40,6 +40,11 @@ class Lifecycle(StrEnum):
     REFUSED = "Rollover.Refused"
     NEEDS_PERSON = "Rollover.NeedsPerson"
     CANNOT_BEGIN = "Rollover.CannotBegin"
+    CONTAINED = "Rollover.Contained"
+    RECOVERED = "Rollover.Recovered"
+    CANCELLED = "Rollover.Cancelled"
+    APPROVAL_NEEDED = "Rollover.ApprovalNeeded"
+    GLASS_BROKEN = "Rollover.GlassBroken"
 
 
 _WARNINGS = {

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
-from shared.decide import Issuance, Job, VaultVersion
-from shared.enrollment import Enrollment, HubIdentity
+from shared.seen import Issuance, Job, VaultVersion
+from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.ledger import Ledger
 from shared.nudges import Nudges
 from shared.settings import Settings, read_settings
@@ -38,11 +38,30 @@ class Hub(Protocol):
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity; None when there is none."""
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
-        """Write both thumbprints into the identity that was read (If-Match), changing nothing else.
+    def rewrite(self, identity: HubIdentity) -> None:
+        """Write thumbprints, status and status reason over the identity that was read (If-Match), changing nothing
+        else.
 
         Raises:
             Conflict: it was changed since.
+        """
+
+    def delete(self, identity: HubIdentity) -> None:
+        """Delete the identity that was read (If-Match); its twin goes with it.
+
+        Raises:
+            Conflict: it was changed since.
+            NotFound: it is gone.
+        """
+
+    def twin(self, device_id: str) -> Twin | None:
+        """Tags and desired properties of a device; None when there is no such device."""
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        """Put ``twin`` in the place of tags and desired properties that were ``read`` (If-Match).
+
+        Raises:
+            Conflict: they were changed since.
         """
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:

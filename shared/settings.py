@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from shared.decide import Policy
+from shared.seen import Policy
 from shared.errors import Misconfigured
 from shared.target import Due
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.certificate import Outgoing, is_near_expiry
-from shared.decide import VaultVersion, why_not_ours
-from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot
+from shared.seen import VaultVersion
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from functions.issue_certificate import ask_for_version
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
 from shared.certificate import Certificate, Outgoing, parse_certificate
-from shared.decide import Observation, Policy, VaultVersion, decide
+from shared.decide import decide
+from shared.seen import Observation, Policy, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
 from shared.nudges import encode_nudge
 from shared.rollover import PLANS, Incoming, Plan, Rollover, Step, Verdict

@@ -6,13 +6,13 @@ They are not the stand-in (``local/azure``), share no code with it, and are fast
 import base64
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.certificate import Certificate, parse_certificate
-from shared.decide import Issuance, Job, Policy, VaultVersion
-from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
+from shared.seen import Issuance, Job, Policy, VaultVersion
+from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotFound, ServiceUnavailable
 from shared.ledger import Ledger, Row, Write
 from shared.rollover import Step
@@ -208,6 +208,7 @@ class InMemoryHub:
 
     def __init__(self) -> None:
         self.identities: dict[str, HubIdentity] = {}
+        self.twins: dict[str, Twin] = {}
         self.jobs: dict[str, Job] = {}
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self._version = 0
@@ -218,7 +219,9 @@ class InMemoryHub:
 
     def put(self, device_id: str, primary: str | None, secondary: str | None, **fields: Any) -> None:
         self._version += 1
-        values = {"enabled": True, "authentication": "selfSigned", **fields}
+        known = self.identities.get(device_id)
+        generation = known.generation if known else f"g{self._version}"
+        values = {"enabled": True, "authentication": "selfSigned", "generation": generation, **fields}
         self.identities[device_id] = HubIdentity(
             device_id=device_id, etag=str(self._version), primary=primary, secondary=secondary, **values
         )
@@ -226,23 +229,42 @@ class InMemoryHub:
     def identity(self, device_id: str) -> HubIdentity | None:
         return self.identities.get(device_id)
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+    def rewrite(self, identity: HubIdentity) -> None:
+        current = self._as_read(identity)
+        self._version += 1
+        connected = current.connected and identity.enabled  # a disabled identity loses its session
+        self.identities[identity.device_id] = replace(
+            identity, etag=str(self._version), connected=connected, generation=current.generation
+        )
+
+    def delete(self, identity: HubIdentity) -> None:
+        self._as_read(identity)
+        del self.identities[identity.device_id]
+        self.twins.pop(identity.device_id, None)
+
+    def twin(self, device_id: str) -> Twin | None:
+        if device_id not in self.identities:
+            return None
+        return self.twins.get(device_id, Twin("t0", {}, {}))
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        current = self.twin(device_id)
+        if current is None:
+            raise NotFound("no such device")
+        assert read.etag not in ("", "*"), "every write carries the ETag that was read"
+        if current.etag != read.etag:
+            raise Conflict("412")
+        self._version += 1
+        self.twins[device_id] = Twin(f"t{self._version}", twin.tags, twin.desired)
+
+    def _as_read(self, identity: HubIdentity) -> HubIdentity:
         assert identity.etag not in ("", "*"), "every write carries the ETag that was read"
         current = self.identities.get(identity.device_id)
         if current is None:
             raise NotFound("no such device")
         if current.etag != identity.etag:
             raise Conflict("412")
-        self.put(
-            identity.device_id,
-            primary,
-            secondary,
-            enabled=identity.enabled,
-            iot_edge=identity.iot_edge,
-            status_reason=identity.status_reason,
-            device_scope=identity.device_scope,
-            parent_scopes=identity.parent_scopes,
-        )
+        return current
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         if job_id in self.jobs:

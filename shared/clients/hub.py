@@ -1,16 +1,18 @@
 """IoT Hub service API: device identities and jobs (azure-iot-hub 2.7)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, JobRequest
+from azure.iot.hub.models import CloudToDeviceMethod, JobRequest, TwinProperties
+from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
-from shared.decide import Job
-from shared.enrollment import HubIdentity
+from shared.seen import Job
+from shared.enrollment import HubIdentity, Twin, parse_time
 from shared.errors import NotFound
 from shared.settings import Settings
 
@@ -51,26 +53,69 @@ class HubClient:
             status_reason=device.status_reason,
             device_scope=device.device_scope,
             parent_scopes=tuple(device.parent_scopes or ()),
+            generation=device.generation_id or "",
+            connected=device.connection_state == "Connected",
+            connection_changed=_time(device.connection_state_updated_time),
+            queued_messages=device.cloud_to_device_message_count or 0,
         )
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
-        """Write both thumbprints, carrying everything else over: the call rewrites the identity whole.
+    def rewrite(self, identity: HubIdentity) -> None:
+        """Write thumbprints, status and reason, carrying everything else over: the call rewrites the identity whole.
+
+        Only for identities by thumbprint or by CA: a rewrite of any other would have to carry its keys.
 
         Raises:
             Conflict, NotFound, ServiceUnavailable, ServiceRefused.
         """
+        status = "enabled" if identity.enabled else "disabled"
+        kept: dict[str, Any] = {
+            "iot_edge": identity.iot_edge,
+            "status_reason": identity.status_reason,
+            "device_scope": identity.device_scope,
+            "parent_scopes": list(identity.parent_scopes) or None,
+        }
         with answers_of(self._name, f"PUT device {identity.device_id}"):
-            self._registry.update_device_with_x509(
-                identity.device_id,
-                identity.etag,
-                primary,
-                secondary,
-                "enabled" if identity.enabled else "disabled",
-                iot_edge=identity.iot_edge,
-                status_reason=identity.status_reason,
-                device_scope=identity.device_scope,
-                parent_scopes=list(identity.parent_scopes) or None,
-            )
+            if identity.authentication == "certificateAuthority":
+                self._registry.update_device_with_certificate_authority(
+                    identity.device_id, identity.etag, status, **kept
+                )
+            else:
+                self._registry.update_device_with_x509(
+                    identity.device_id, identity.etag, identity.primary, identity.secondary, status, **kept
+                )
+
+    def delete(self, identity: HubIdentity) -> None:
+        """Delete the identity that was read, and its twin with it.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"DELETE device {identity.device_id}"):
+            self._registry.delete_device(identity.device_id, identity.etag)
+
+    def twin(self, device_id: str) -> Twin | None:
+        """Tags and desired properties; None when there is no such device."""
+        try:
+            with answers_of(self._name, f"GET twin {device_id}"):
+                found = self._registry.get_twin(device_id)
+        except NotFound:
+            return None
+        desired = (found.properties.desired if found.properties else None) or {}
+        return Twin(
+            etag=found.etag,
+            tags=dict(found.tags or {}),
+            desired={name: value for name, value in desired.items() if not name.startswith("$")},
+        )
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        """Replace tags and desired properties as they were read; reported properties are the device's own.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        body = TwinBody(tags=dict(twin.tags), properties=TwinProperties(desired=dict(twin.desired)))
+        with answers_of(self._name, f"PUT twin {device_id}"):
+            self._registry.replace_twin(device_id, body, read.etag)
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.
@@ -104,6 +149,13 @@ class HubClient:
         if counted is not None:
             summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
         return Job(finished=response.status in FINISHED, summary=summary)
+
+
+def _time(value: Any) -> datetime | None:
+    """When the hub says so; the year 1 stands for never."""
+    if isinstance(value, str):
+        value = parse_time(value)
+    return value if isinstance(value, datetime) and value.year > 1 else None
 
 
 def _thumbprint(value: str | None) -> str | None:

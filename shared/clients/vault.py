@@ -7,7 +7,7 @@ from azure.keyvault.certificates import CertificateClient, KeyVaultCertificate
 
 from shared.certificate import Certificate, parse_certificate
 from shared.clients.answers import NO_RETRY, answers_of
-from shared.decide import Issuance, VaultVersion
+from shared.seen import Issuance, VaultVersion
 from shared.errors import BadInput, NotFound
 from shared.services import Listed, Tagged
 from shared.settings import Settings

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Job
+from shared.seen import Job
 from shared.errors import ServiceUnavailable
 from shared.rollover import ACT_LEASE, Rollover, Step
 from tests.builders import (

@@ -12,7 +12,7 @@ from azure.core.credentials import AccessToken
 from shared.certificate import parse_certificate
 from shared.certificate_event import take_event
 from shared.clients.hub import HubClient
-from shared.decide import has_moved
+from shared.decide_expiry import has_moved
 from shared.errors import BadInput, Misconfigured, ServiceUnavailable
 from shared.nudges import encode_nudge
 from shared.poison import report

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Issuance, Observation
+from shared.seen import Issuance, Observation
 from shared.rollover import Act, Back, NeedsPerson, Refuse, Step, Wait
 from tests.builders import (
     NEW,

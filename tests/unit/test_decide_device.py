@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Job
+from shared.seen import Job
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Wait, intend
 from tests.builders import (
     NEW,

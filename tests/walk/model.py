@@ -288,13 +288,14 @@ class Watched:
             if not state.knobs.retire_when_moved and not state.expired(gone):
                 raise Broken("I2: the outgoing certificate is retired before it has expired")
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+    def rewrite(self, identity: HubIdentity) -> None:
         state = self._state
 
         def do() -> None:
-            accepted = set(identity.thumbprints())
-            state.hub.replace_thumbprints(identity, primary, secondary)
-            lost = accepted - {primary, secondary}
+            before = state.hub.identities.get(NAME)
+            accepted = set(before.thumbprints()) if before else set()
+            state.hub.rewrite(identity)
+            lost = accepted - set(identity.thumbprints())
             if state.device_uses in lost and not state.expired(state.device_uses):
                 raise Broken("the hub no longer accepts the certificate that the device uses")
 
