@@ -34,7 +34,7 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
         return rollover
 
 
-def _data(rollover: Rollover) -> dict[str, str | None]:
+def _data(rollover: Rollover) -> dict[str, str | int | None]:
     incoming = rollover.incoming
     return {
         "rolloverId": rollover.id,
@@ -47,4 +47,7 @@ def _data(rollover: Rollover) -> dict[str, str | None]:
         "status": rollover.status,
         "reason": rollover.outcome_reason,
         "nextStep": rollover.next_action,
+        # They lie outside the table: who rewrites the whole history there cannot rewrite these (shared.chain).
+        "historyRecords": rollover.records,
+        "historyHead": rollover.head,
     }

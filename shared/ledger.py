@@ -5,7 +5,7 @@ One partition per target, so that a rollover and its history record are written 
     PartitionKey            RowKey                 what
     individual.<reg. ID>    target                 number of the last rollover
                             rollover.000003        the third rollover: facts (JSON), and columns to query by
-                            history.000003.00007   the seventh record of its history
+                            history.000003.00007   the seventh record of its history, chained to the sixth
     refused-input           <hash>                 an input that could not be used, with the reason
 
 Every replacement carries the ETag that was read.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from shared.chain import sealed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
 from shared.rollover import Rollover
@@ -111,11 +112,13 @@ class Ledger:
         if (target[0]["last"] if target else 0) != number - 1:
             raise Conflict("another rollover of this target began in the meantime")
         new = replace(rollover, id=f"{partition}.{number}", records=1)
+        written = sealed(history_row(new, record), last.head if last else "")
+        new = replace(new, head=written["hash"])
         row = {"PartitionKey": partition, "RowKey": "target", "last": number}
         etags = self._table.commit(
             [
                 Write(to_row(new)),
-                Write(history_row(new, record)),
+                Write(written),
                 Write(row, target[1] if target else None),
             ]
         )
@@ -128,10 +131,11 @@ class Ledger:
             Conflict: it was changed since.
         """
         new = replace(rollover, records=rollover.records + (record is not None))
-        writes = [Write(to_row(new), rollover.etag)]
-        if record is not None:
-            writes.append(Write(history_row(new, record)))
-        return replace(new, etag=self._table.commit(writes)[0])
+        if record is None:
+            return replace(new, etag=self._table.commit([Write(to_row(new), rollover.etag)])[0])
+        written = sealed(history_row(new, record), rollover.head)
+        new = replace(new, head=written["hash"])
+        return replace(new, etag=self._table.commit([Write(to_row(new), rollover.etag), Write(written)])[0])
 
     def history(self, rollover: Rollover) -> list[History]:
         """Its records, oldest first."""

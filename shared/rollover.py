@@ -243,6 +243,8 @@ class Rollover:
     ended_at: datetime | None = None
     records: int = 0
     """How many history records exist."""
+    head: str = ""
+    """Hash of the last of them (``shared.chain``); empty when the release before wrote it."""
     outbox: tuple[str, ...] = ()
     """Names of lifecycle events recorded and not yet confirmed as published."""
     etag: str = ""

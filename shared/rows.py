@@ -81,6 +81,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "next_action": rollover.next_action,
         "ended_at": stamp(rollover.ended_at) if rollover.ended_at else None,
         "records": rollover.records,
+        "head": rollover.head,
         "outbox": list(rollover.outbox),
     }
     return {
@@ -138,6 +139,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         next_action=facts.get("next_action"),
         ended_at=_time(facts.get("ended_at")),
         records=facts.get("records", 0),
+        head=facts.get("head", ""),
         outbox=tuple(facts.get("outbox", ())),
         etag=etag,
     )

@@ -60,6 +60,7 @@ rollovers = st.builds(
     next_action=st.none() | texts,
     ended_at=st.none() | times,
     records=st.integers(0, 99_999),
+    head=texts,
     outbox=st.lists(texts, max_size=3).map(tuple),
     etag=texts,
 )
