@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import azure.functions as func
 
-from shared.seen import Observation
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out

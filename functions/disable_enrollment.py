@@ -1,7 +1,8 @@
 """Step: DPS admits the device with no certificate.
 
 One write, whatever the fleet's size, and the first of a breach: it shuts the door. It changes nothing at the hub
-(azure-docs how-to-revoke-device-access-portal); the next step does. What is decided when is in ``shared.decide_breach``.
+(azure-docs how-to-revoke-device-access-portal); the next step does. What is decided when is in
+``shared.decide_breach``.
 """
 
 import azure.functions as func

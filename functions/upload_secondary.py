@@ -7,9 +7,9 @@ for the slots swap at every rollover. When it may run, and what makes it refuse,
 import azure.functions as func
 
 from shared.enrollment import Slot
-from shared.seen import Observation
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out

@@ -20,12 +20,13 @@ def decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) ->
     """The verdict on ``step`` of ``rollover``, given what was seen."""
     if rollover.awaits_approval:
         return _unapproved(rollover, seen.now)
-    module = decide_expiry if rollover.plan is Plan.EXPIRY else decide_breach
-    verdict = module.decide_step(step, rollover, seen, policy)
+    expiry = rollover.plan is Plan.EXPIRY
+    decide_step = decide_expiry.decide_step if expiry else decide_breach.decide_step
+    verdict = decide_step(step, rollover, seen, policy)
     if isinstance(verdict, Act) and step is not Step.INVOKE_REPROVISION_JOB and rollover.acts >= policy.max_acts:
         return NeedsPerson(
             f"{step.value} acted {rollover.acts} times and what it establishes still does not hold: {verdict.why}",
-            module.ACTING_DOES_NOT_HELP,
+            decide_expiry.ACTING_DOES_NOT_HELP if expiry else decide_breach.ACTING_DOES_NOT_HELP,
         )
     if isinstance(verdict, Wait):
         return bounded(verdict, rollover, seen.now, policy)

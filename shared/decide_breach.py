@@ -316,16 +316,16 @@ def _registered_since_enabled(rollover: Rollover, enrollment: Enrollment | None)
 
 
 def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Observation, _policy: Policy) -> Verdict:
-    """Mode reprovision only: the enrollment admits nothing but the replacement by now, so any registration is with it."""
+    """Mode reprovision only: the enrollment admits nothing but the replacement by now, so a registration is with it."""
     if _registered_since_enabled(rollover, seen.enrollment) is not None:
         return AlreadyDone("the device has registered again; DPS admits it with the replacement only")
     identity = seen.identity
     if identity is None or not pins_compromised(rollover, identity):
         return AlreadyDone("the hub accepts no compromised certificate")
     not_yet = "the device has not registered with the replacement yet, and the hub accepts what is compromised"
-    if rollover.acted_at is not None and seen.job is not None:
-        if not seen.job.finished or seen.now - rollover.acted_at < job_patience(rollover):
-            return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, LATER))
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    if seen.job is not None and (asked or not seen.job.finished):
+        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, LATER))
     return Act("the device is asked to register again with its new certificate", {"register_again": True})
 
 
@@ -344,7 +344,9 @@ def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, _po
         return Back("somebody disabled the enrollment again", Step.ENABLE_ENROLLMENT)
     if not _is_back(rollover, seen):
         why = "the device is not back yet: it must register with its new certificate"
-        return Wait(why, pace(rollover, why, seen.now, RETURN if has_waited(rollover, why, seen.now) < LATER else LATER))
+        return Wait(
+            why, pace(rollover, why, seen.now, RETURN if has_waited(rollover, why, seen.now) < LATER else LATER)
+        )
     if removed is None or identity is None:
         return AlreadyDone("the device is back; its identity was kept, and with it its twin")
     if seen.twin is None:

@@ -30,7 +30,6 @@ LOOKS_AT: Mapping[Step, Sources] = {
 }
 
 
-
 def _unfit(step: Step, seen: Observation) -> Verdict | None:
     if not LOOKS_AT[step].enrollment:
         return None
@@ -215,13 +214,13 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
         return Back("the hub identity does not accept the incoming certificate (any more)", Step.STAGE_HUB_THUMBPRINT)
     if rollover.acted_at is not None and seen.job is not None and not seen.job.finished:
         return Wait(f"the reprovision job is on its way ({seen.job.summary})", patience(rollover, seen.now))
-    if rollover.acted_at is not None and seen.job is not None:
-        if seen.now - rollover.acted_at < job_patience(rollover):
-            return Wait(
-                f"the reprovision job ended ({seen.job.summary}); the device has not registered with the incoming"
-                " certificate yet",
-                patience(rollover, seen.now),
-            )
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    if asked and seen.job is not None:
+        return Wait(
+            f"the reprovision job ended ({seen.job.summary}); the device has not registered with the incoming"
+            " certificate yet",
+            patience(rollover, seen.now),
+        )
     registered = _registered_since_start(rollover, enrollment) is not None
     unclear = registered or seen.now >= rollover.outgoing.not_after
     return Act(

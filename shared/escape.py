@@ -1,4 +1,5 @@
 """placeholder until merged"""
+
 from dataclasses import dataclass
 
 
@@ -7,3 +8,7 @@ class Route:
     name: str
     certain: bool
     why: str
+
+
+def escape_routes(*_a: object, **_k: object) -> list[Route]:
+    return []

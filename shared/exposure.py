@@ -23,7 +23,9 @@ def door_is_open(rollover: Rollover, enrollment: Enrollment | None) -> bool:
 
 def compromised_slots(rollover: Rollover, enrollment: Enrollment) -> list[Slot]:
     """The slots that hold a certificate that must leave."""
-    return [slot for slot in Slot for one in rollover.leaving if slot in enrollment.slots_holding(one.sha256_thumbprint)]
+    return [
+        slot for slot in Slot for one in rollover.leaving if slot in enrollment.slots_holding(one.sha256_thumbprint)
+    ]
 
 
 def pins_compromised(rollover: Rollover, identity: HubIdentity | None) -> bool:
@@ -56,7 +58,7 @@ def old_session(rollover: Rollover, seen: Observation) -> str | None:
     if identity is not None and identity.connected and not _is_newer(rollover, seen):
         return f"the hub still has a session of {identity.device_id}"
     if identity is None and removed is not None and removed.connected and seen.now < removed.at + SESSION_ENDS:
-        return f"the hub had a session of {rollover.device_id} when its identity was removed, and may take a minute to end it"
+        return f"the hub had a session of {rollover.device_id} when its identity was removed; it ends within a minute"
     return None
 
 

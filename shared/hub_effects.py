@@ -27,9 +27,7 @@ def replace_compromised(rollover: Rollover, identity: HubIdentity, services: Ser
     compromised = {t for one in rollover.leaving for t in (one.sha1_thumbprint, one.sha256_thumbprint)}
     kept = [t for t in identity.thumbprints() if t not in compromised and t != incoming]
     services.hub.rewrite(
-        replace(
-            identity, primary=incoming, secondary=kept[0] if kept else incoming, enabled=True, status_reason=None
-        )
+        replace(identity, primary=incoming, secondary=kept[0] if kept else incoming, enabled=True, status_reason=None)
     )
 
 

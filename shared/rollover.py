@@ -119,7 +119,7 @@ ESTABLISHES: Mapping[Step, str] = {
     Step.DELETE_PRIMARY: "neither a slot of the enrollment nor the hub identity holds the outgoing certificate",
     Step.DISABLE_ENROLLMENT: "DPS admits the device with no certificate",
     Step.REMOVE_HUB_REGISTRATION: "the hub accepts no compromised certificate, and has no session from before",
-    Step.VERIFY_CONTAINMENT: "read back, twice: neither DPS nor the hub accepts a compromised certificate, no session lives",
+    Step.VERIFY_CONTAINMENT: "read back twice: neither DPS nor hub accepts a compromised certificate, no session lives",
     Step.ENABLE_ENROLLMENT: "DPS admits the device again, and the hub does where its identity was only disabled",
     Step.RESTORE_TWIN: "the device is back, and its twin has the tags and desired properties that it had",
 }
@@ -277,7 +277,7 @@ class Rollover:
 
     @property
     def contained(self) -> bool:
-        """Whether it was seen, and nothing has been seen since that says otherwise, that nothing compromised gets in."""
+        """Whether it was read back that nothing compromised gets in, and no step has seen otherwise since."""
         return self.plan.contains and Step.VERIFY_CONTAINMENT in self.done
 
     def is_due(self, now: datetime) -> bool:
@@ -375,9 +375,7 @@ def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
 
 def reopened(rollover: Rollover, now: datetime) -> Rollover:
     """A rollover that ended without being done, going on where it was, with all its patience."""
-    return replace(
-        _arrived(rollover, now), outcome=None, outcome_reason=None, next_action=None, ended_at=None, backs=0
-    )
+    return replace(_arrived(rollover, now), outcome=None, outcome_reason=None, next_action=None, ended_at=None, backs=0)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:

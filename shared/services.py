@@ -5,16 +5,16 @@ the app, and the SDKs are what makes a cold start slow.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
-from shared.seen import Issuance, Job, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.ledger import Ledger
 from shared.nudges import Nudges
+from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 
 
@@ -23,6 +23,12 @@ class Provisioning(Protocol):
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         """The individual enrollment, with its registration record; None when there is none."""
+
+    def enrollments(self) -> Iterator[Enrollment]:
+        """Every individual enrollment, without registration records."""
+
+    def groups(self) -> Iterator[Any]:
+        """Every enrollment group."""
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
@@ -63,6 +69,9 @@ class Hub(Protocol):
         Raises:
             Conflict: they were changed since.
         """
+
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        """Device IDs whose identity shows one of these thumbprints in the hub's index, which lags."""
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from shared.seen import Policy
 from shared.errors import Misconfigured
+from shared.seen import Policy
 from shared.target import Due
 
 STORAGE = "RolloverStorage"

@@ -11,7 +11,6 @@ from datetime import timedelta
 
 from shared.announce import announce
 from shared.decide import bounded, decide
-from shared.seen import Observation
 from shared.errors import (
     BadInput,
     Conflict,
@@ -43,6 +42,7 @@ from shared.rollover import (
     unacted,
 )
 from shared.rows import History
+from shared.seen import Observation
 from shared.services import Services
 
 ROLE_PATIENCE = timedelta(minutes=15)

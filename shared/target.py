@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.certificate import Outgoing, is_near_expiry
-from shared.seen import VaultVersion
 from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
+from shared.seen import VaultVersion
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
 from shared.certificate import Certificate, Outgoing, parse_certificate
 from shared.decide import decide
-from shared.seen import Observation, Policy, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
 from shared.nudges import encode_nudge
 from shared.rollover import PLANS, Incoming, Plan, Rollover, Step, Verdict
 from shared.rows import History
+from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
 from shared.stepping import Effect, carry_out
 from tests.certificates import NOW, a_certificate, generation

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.certificate import Certificate, parse_certificate
-from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotFound, ServiceUnavailable
 from shared.ledger import Ledger, Row, Write
 from shared.rollover import Step
+from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
 from shared.target import Due

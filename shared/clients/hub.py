@@ -11,9 +11,9 @@ from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
-from shared.seen import Job
 from shared.enrollment import HubIdentity, Twin, parse_time
 from shared.errors import NotFound
+from shared.seen import Job
 from shared.settings import Settings
 
 FINISHED = ("completed", "failed", "cancelled")

@@ -7,8 +7,8 @@ from azure.keyvault.certificates import CertificateClient, KeyVaultCertificate
 
 from shared.certificate import Certificate, parse_certificate
 from shared.clients.answers import NO_RETRY, answers_of
-from shared.seen import Issuance, VaultVersion
 from shared.errors import BadInput, NotFound
+from shared.seen import Issuance, VaultVersion
 from shared.services import Listed, Tagged
 from shared.settings import Settings
 

@@ -88,10 +88,10 @@ def test_a_device_that_registers_between_reading_and_writing_is_not_overwritten(
     world = a_world_at_this_step()
     replace = world.hub.rewrite
 
-    def overtaken(identity, primary, secondary):
+    def overtaken(identity):
         world.hub.rewrite = replace
         device_moves(world)
-        replace(identity, primary, secondary)
+        replace(identity)
 
     world.hub.rewrite = overtaken
     deliver(world, STEP)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shared.decide_expiry import standby_slot
-from shared.seen import Issuance
 from shared.enrollment import Slot
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Step, Wait
+from shared.seen import Issuance
 from tests.builders import (
     EXPIRED,
     NEW,
