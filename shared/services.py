@@ -5,7 +5,7 @@ the app, and the SDKs are what makes a cold start slow.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from shared.decide import Issuance, Job, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity
+from shared.group import Group
 from shared.ledger import Ledger
 from shared.nudges import Nudges
 from shared.settings import Settings, read_settings
@@ -23,6 +24,12 @@ class Provisioning(Protocol):
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         """The individual enrollment, with its registration record; None when there is none."""
+
+    def enrollments(self) -> Iterator[Enrollment]:
+        """Every individual enrollment, without its registration record."""
+
+    def groups(self) -> Iterator[Group]:
+        """Every enrollment group."""
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
@@ -37,6 +44,9 @@ class Hub(Protocol):
 
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity; None when there is none."""
+
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
 
     def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
         """Write both thumbprints into the identity that was read (If-Match), changing nothing else.
