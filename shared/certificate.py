@@ -176,6 +176,19 @@ class Outgoing:
     sha256_thumbprint: str
     not_after: datetime
     public_key_sha256: str | None = None
+    subject: str | None = None
+    """As DPS writes names, like ``CN=dev-01, O=Example``; None where it was not kept."""
+    issuer: str | None = None
+
+    @property
+    def self_issued(self) -> bool | None:
+        """Whether the certificate names itself as its issuer; None when the names are not known."""
+        return is_self_issued(self.subject, self.issuer)
+
+
+def is_self_issued(subject: str | None, issuer: str | None) -> bool | None:
+    """Whether these are the names of a certificate that no CA issued; None when one of them is not known."""
+    return None if subject is None or issuer is None else subject == issuer
 
 
 def is_near_expiry(

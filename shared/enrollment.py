@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.certificate import Certificate, normalize_thumbprint
+from shared.certificate import Certificate, is_self_issued, normalize_thumbprint
 from shared.errors import BadInput
 
 
@@ -38,6 +38,14 @@ class Enrolled:
     sha1_thumbprint: str
     sha256_thumbprint: str
     not_after: datetime
+    subject: str | None = None
+    """As .NET writes names, most specific part first: ``CN=dev-01, OU=Pumps, O=Example``."""
+    issuer: str | None = None
+
+    @property
+    def self_issued(self) -> bool | None:
+        """Whether the certificate names itself as its issuer; None when the names are not known."""
+        return is_self_issued(self.subject, self.issuer)
 
 
 @dataclass(frozen=True)
@@ -218,7 +226,7 @@ def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
             enabled=(body.get("provisioningStatus") or "enabled") == "enabled",
             attestation=attestation["type"],
             credential_policy=body.get("credentialPolicyName"),
-            slots={slot: _parse_slot(certificates.get(slot.value)) for slot in Slot},
+            slots={slot: parse_slot(certificates.get(slot.value)) for slot in Slot},
             registration=parse_registration(body.get("registrationState")),
             body=body,
         )
@@ -226,7 +234,12 @@ def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
         raise BadInput(f"not an individual enrollment: {type(error).__name__} {error}") from None
 
 
-def _parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
+def parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
+    """Read a slot (``X509CertificateWithInfo``); None when it is empty, however that is written.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: it is no such thing.
+    """
     info = (slot or {}).get("info")
     if not info:
         return None
@@ -234,6 +247,8 @@ def _parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
         sha1_thumbprint=normalize_thumbprint(info["sha1Thumbprint"]),
         sha256_thumbprint=normalize_thumbprint(info["sha256Thumbprint"]),
         not_after=parse_time(info["notAfterUtc"]),
+        subject=info.get("subjectName") or None,
+        issuer=info.get("issuerName") or None,
     )
 
 

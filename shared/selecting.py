@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.certificate import normalize_thumbprint
 from shared.enrollment import Enrollment
-from shared.errors import Ambiguous, BadInput, NotFound
+from shared.errors import BadInput, NotFound, Unsuitable
 from shared.services import Services
 from shared.tags import enrollment_of
 
@@ -54,7 +54,7 @@ def select(selector: Selector, services: Services) -> list[Enrollment]:
 
     Raises:
         NotFound: there is none.
-        Ambiguous: a device ID that several enrollments give their device; the text lists them.
+        Unsuitable: a device ID that several enrollments give their device; the text lists them.
     """
     match selector.kind:
         case "registration_id":
@@ -102,7 +102,9 @@ def _of_device(device_id: str, services: Services) -> Enrollment:
         raise NotFound(f"no individual enrollment is for the device ID {device_id!r} (letter case counts)")
     if len(found) > 1:
         names = ", ".join(one.registration_id for one in found)
-        raise Ambiguous(f"several enrollments are for the device ID {device_id!r}: {names}; name one by registration_id")
+        raise Unsuitable(
+            f"several enrollments are for the device ID {device_id!r}: {names}; name one by registration_id"
+        )
     return found[0]
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.group import Group
 from shared.ledger import Ledger
 from shared.nudges import Nudges
 from shared.seen import Issuance, Job, VaultVersion
@@ -25,9 +26,9 @@ class Provisioning(Protocol):
         """The individual enrollment, with its registration record; None when there is none."""
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Every individual enrollment, without registration records."""
+        """Every individual enrollment, without its registration record."""
 
-    def groups(self) -> Iterator[Any]:
+    def groups(self) -> Iterator[Group]:
         """Every enrollment group."""
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
@@ -43,6 +44,9 @@ class Hub(Protocol):
 
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity; None when there is none."""
+
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
 
     def rewrite(self, identity: HubIdentity) -> None:
         """Write thumbprints, status and status reason over the identity that was read (If-Match), changing nothing
@@ -69,9 +73,6 @@ class Hub(Protocol):
         Raises:
             Conflict: they were changed since.
         """
-
-    def holders(self, thumbprints: Collection[str]) -> list[str]:
-        """Device IDs whose identity shows one of these thumbprints in the hub's index, which lags."""
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.

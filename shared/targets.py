@@ -142,8 +142,7 @@ def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registrati
     """What differs between two ``material``s, in the words of a problem document."""
     names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
     return [
-        {"what": f"{registration_id}: {name}", "previewed": previewed.get(name), "now": now.get(name)}
-        for name in names
+        {"what": f"{registration_id}: {name}", "previewed": previewed.get(name), "now": now.get(name)} for name in names
     ]
 
 
@@ -178,9 +177,7 @@ def shown(target: Target, mode: Mode) -> dict[str, Any]:
         else None,
         "replacement_note": _replacement_note(target, fresh=fresh),
         "preempts": preempts.id if preempts else None,
-        "escape_routes": [
-            {"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes
-        ],
+        "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes],
     }
 
 
@@ -196,13 +193,17 @@ def losses(target: Target, mode: Mode) -> list[str]:
         return lost
     count = identity.queued_messages
     lost.append(f"{count} queued cloud-to-device message{'' if count == 1 else 's'}, which cannot be saved")
-    lost.append("its reported properties, until it reports them again; tags and desired properties are saved and restored")
+    lost.append(
+        "its reported properties, until it reports them again; tags and desired properties are saved and restored"
+    )
     if identity.iot_edge:
         lost.append("its modules and their twins: it is an IoT Edge device; mode disable keeps them")
     if identity.device_scope or identity.parent_scopes:
         lost.append("its place in the gateway hierarchy (device scope, parents)")
     if not identity.enabled:
-        lost.append(f"its status disabled at the hub ({identity.status_reason or 'no reason given'}): it comes back enabled")
+        lost.append(
+            f"its status disabled at the hub ({identity.status_reason or 'no reason given'}): it comes back enabled"
+        )
     return lost
 
 
@@ -213,7 +214,9 @@ def _replacement_note(target: Target, *, fresh: bool) -> str:
         return f"the vault holds no certificate {target.certificate_name!r}: it rests contained until there is one"
     if fresh:
         return f"version {target.latest.latest.version} of the vault takes over"
-    return "the vault's latest version is compromised or disabled: a new one is asked for; until then it rests contained"
+    return (
+        "the vault's latest version is compromised or disabled: a new one is asked for; until then it rests contained"
+    )
 
 
 def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:

@@ -5,14 +5,17 @@ They are not the stand-in (``local/azure``), share no code with it, and are fast
 
 import base64
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+
 from shared.certificate import Certificate, parse_certificate
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotFound, ServiceUnavailable
+from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
 from shared.rollover import Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
@@ -99,8 +102,10 @@ class RecordedTopic:
 
 def info(certificate: Certificate) -> dict[str, Any]:
     """The ``info`` object DPS keeps of a certificate, as far as the product reads it."""
+    parsed = x509.load_der_x509_certificate(certificate.der)
     return {
-        "subjectName": f"CN={certificate.common_name}",
+        "subjectName": _name(parsed.subject),
+        "issuerName": _name(parsed.issuer),
         "sha1Thumbprint": certificate.sha1_thumbprint,
         "sha256Thumbprint": certificate.sha256_thumbprint,
         "notBeforeUtc": certificate.not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -108,11 +113,16 @@ def info(certificate: Certificate) -> dict[str, Any]:
     }
 
 
+def _name(name: x509.Name) -> str:
+    return ", ".join(f"{one.rfc4514_attribute_name}={one.value}" for one in reversed(list(name)))
+
+
 class InMemoryDps:
     """Individual enrollments: ETags, info-only slots kept, null slots cleared, a lone primary mirrored."""
 
     def __init__(self, clock: Callable[[], datetime], *, mirror_primary: bool = True) -> None:
-        self.enrollments: dict[str, dict[str, Any]] = {}
+        self.enrolled: dict[str, dict[str, Any]] = {}
+        self.grouped: dict[str, dict[str, Any]] = {}
         self.registrations: dict[str, dict[str, Any]] = {}
         self.mirror_primary = mirror_primary
         self._clock = clock
@@ -131,15 +141,31 @@ class InMemoryDps:
         }
         self._store(registration_id, body)
 
+    def enroll_group(
+        self, group_id: str, *signing: Certificate, ca_references: Sequence[str] = (), **extra: Any
+    ) -> None:
+        """Create a group as an operator would: with signing certificates, or with names of CA certificates."""
+        trusted: Sequence[Any] = ca_references or [{"info": info(c)} for c in signing]
+        member = "caReferences" if ca_references else "signingCertificates"
+        slots = dict(zip(("primary", "secondary"), trusted, strict=False))
+        self._version += 1
+        self.grouped[group_id.lower()] = {
+            "enrollmentGroupId": group_id,
+            "attestation": {"type": "x509", "x509": {member: slots}},
+            "provisioningStatus": "enabled",
+            "etag": str(self._version),
+            **extra,
+        }
+
     def edit(self, registration_id: str, change: Callable[[dict[str, Any]], None]) -> None:
         """What a person does in the portal, between our read and our write."""
-        body = copy.deepcopy(self.enrollments[registration_id.lower()])
+        body = copy.deepcopy(self.enrolled[registration_id.lower()])
         change(body)
         self._store(registration_id, body)
 
     def slots(self, registration_id: str) -> tuple[str | None, str | None]:
         """SHA-256 thumbprints of primary and secondary."""
-        body = self.enrollments.get(registration_id.lower())
+        body = self.enrolled.get(registration_id.lower())
         if body is None:
             return (None, None)
         certificates = body["attestation"]["x509"]["clientCertificates"]
@@ -156,18 +182,25 @@ class InMemoryDps:
             certificates["secondary"] = copy.deepcopy(certificates["primary"])
         self._version += 1
         body["etag"] = base64.b64encode(f'"{self._version}"'.encode()).decode()
-        self.enrollments[registration_id.lower()] = body
+        self.enrolled[registration_id.lower()] = body
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
-        body = self.enrollments.get(registration_id.lower())
+        body = self.enrolled.get(registration_id.lower())
         if body is None:
             return None
         unassigned = {"registrationId": registration_id, "status": "unassigned"}
         state = self.registrations.get(registration_id.lower(), unassigned)
         return parse_enrollment(copy.deepcopy({**body, "registrationState": state}))
 
+    def enrollments(self) -> Iterator[Enrollment]:
+        """A query's answer has no registration states."""
+        return (parse_enrollment(copy.deepcopy(body)) for body in list(self.enrolled.values()))
+
+    def groups(self) -> Iterator[Group]:
+        return (parse_group(copy.deepcopy(body)) for body in list(self.grouped.values()))
+
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
-        current = self.enrollments.get(enrollment.registration_id.lower())
+        current = self.enrolled.get(enrollment.registration_id.lower())
         assert enrollment.etag not in ("", "*"), "every write carries the ETag that was read"
         if current is None:
             raise NotFound("no such enrollment")
@@ -228,6 +261,10 @@ class InMemoryHub:
 
     def identity(self, device_id: str) -> HubIdentity | None:
         return self.identities.get(device_id)
+
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        held = {device_id: {*identity.thumbprints()} for device_id, identity in self.identities.items()}
+        return sorted(device_id for device_id, shown in held.items() if not shown.isdisjoint(thumbprints))
 
     def rewrite(self, identity: HubIdentity) -> None:
         current = self._as_read(identity)

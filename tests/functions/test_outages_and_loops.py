@@ -138,14 +138,14 @@ def test_a_row_that_cannot_be_read_stops_no_sweep() -> None:
 
 def test_what_was_mended_and_breaks_again_is_said_again() -> None:
     world = a_story()
-    body = world.dps.enrollments.pop(DEVICE.lower())
+    body = world.dps.enrolled.pop(DEVICE.lower())
     for _ in range(30):
         sweep(world.services)
         world.clock.advance(timedelta(hours=1))
     assert world.topic.kinds() == ["Rollover.CannotBegin"], "once, while it lasts"
-    world.dps.enrollments[DEVICE.lower()] = body
+    world.dps.enrolled[DEVICE.lower()] = body
     world.clock.advance(timedelta(days=365))
-    del world.dps.enrollments[DEVICE.lower()]
+    del world.dps.enrolled[DEVICE.lower()]
     sweep(world.services)
     assert world.topic.kinds() == ["Rollover.CannotBegin"] * 2
 

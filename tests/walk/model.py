@@ -105,7 +105,7 @@ class State:
         dps, hub, vault, table = (copy.copy(x) for x in (self.dps, self.hub, self.vault, self.table))
         clock = Clock(self.clock.time)
         dps._clock = clock
-        dps.enrollments, dps.registrations = dict(dps.enrollments), dict(dps.registrations)
+        dps.enrolled, dps.registrations = dict(dps.enrolled), dict(dps.registrations)
         hub.identities, hub.jobs, hub.asked = dict(hub.identities), dict(hub.jobs), []
         vault.kept = {name: replace(kept, versions=list(kept.versions)) for name, kept in vault.kept.items()}
         table.rows = dict(table.rows)
@@ -155,7 +155,7 @@ class State:
 
     def may_register(self, sha256_thumbprint: str) -> bool:
         """Whether DPS admits the device with this certificate now."""
-        body = self.dps.enrollments.get(NAME)
+        body = self.dps.enrolled.get(NAME)
         enabled = body is not None and body["provisioningStatus"] == "enabled"
         held = sha256_thumbprint in self.device_has and not self.expired(sha256_thumbprint)
         return enabled and held and sha256_thumbprint in self.dps.slots(NAME)
@@ -168,7 +168,7 @@ class State:
     def key(self) -> tuple[Any, ...]:
         """What decides how the world goes on; times only as far as a decision compares them."""
         rollover = self.rollover()
-        body = self.dps.enrollments.get(NAME)
+        body = self.dps.enrolled.get(NAME)
         identity = self.hub.identities.get(NAME)
         return (
             body and (body["provisioningStatus"], self._letters(self.dps.slots(NAME))),
@@ -225,7 +225,7 @@ class Watched:
     # reading
     def enrollment(self, registration_id: str) -> Enrollment | None:
         dps = self._state.dps
-        body = dps.enrollments.get(registration_id.lower())
+        body = dps.enrolled.get(registration_id.lower())
         if body is None:
             return None
         unassigned = {"status": "unassigned"}
