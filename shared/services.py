@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
+from shared.callers import Callers, NobodyMayCall
 from shared.decide import Issuance, Job, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity
 from shared.ledger import Ledger
@@ -125,6 +126,7 @@ class Services:
     ledger: Ledger
     nudges: Nudges
     topic: Topic
+    callers: Callers
     settings: Settings
     now: Callable[[], datetime]
 
@@ -140,6 +142,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
+    from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
     from shared.clients.storage import open_storage
@@ -148,6 +151,7 @@ def services() -> Services:
 
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
     table, nudges = open_storage(settings, credential)
+    issuer, audience = settings.entra_issuer, settings.entra_audience
     return Services(
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
@@ -155,6 +159,7 @@ def services() -> Services:
         ledger=Ledger(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
+        callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),
         settings=settings,
         now=lambda: datetime.now(UTC),
     )

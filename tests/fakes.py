@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.decide import Issuance, Job, Policy, VaultVersion
 from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
-from shared.errors import Conflict, NotFound, ServiceUnavailable
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
 from shared.ledger import Ledger, Row, Write
 from shared.rollover import Step
 from shared.services import Listed, Services, Tagged
@@ -301,6 +302,30 @@ class InMemoryVault:
         return f"https://vault.example/certificates/{name}/{version}"
 
 
+class InMemoryCallers:
+    """Callers by what follows ``Bearer``."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "oncall": somebody("oncall", Role.BREACH_EXECUTE),
+            "oncall-2": somebody("oncall-2", Role.BREACH_EXECUTE),
+            "operator": somebody("operator", Role.ROLLOVER_OPERATE),
+            "auditor": somebody("auditor", Role.ROLLOVER_READ),
+            "stranger": somebody("stranger"),
+        }
+
+    def identify(self, authorization: str | None) -> Caller:
+        found = self.known.get((authorization or "").removeprefix("Bearer "))
+        if found is None:
+            raise NotAuthenticated("there is no bearer token")
+        return found
+
+
+def somebody(name: str, *roles: Role) -> Caller:
+    """A caller with these roles."""
+    return Caller(object_id=f"id-of-{name}", tenant_id="tenant", name=name, roles=frozenset(roles))
+
+
 def some_settings(**policy: Any) -> Settings:
     """Settings that no test depends on, with a policy."""
     return Settings(
@@ -314,6 +339,9 @@ def some_settings(**policy: Any) -> Settings:
         policy=Policy(**policy),
         due=Due(window=timedelta(days=30), share=0.34),
         reprovision_method="reprovision",
+        entra_issuer="https://entra.example/tenant/v2.0",
+        entra_audience="api",
+        breach_fuse=10,
         verify_challenge_resource=True,
     )
 
@@ -329,6 +357,7 @@ class World:
     table: InMemoryTable
     nudges: RecordedNudges
     topic: RecordedTopic
+    callers: InMemoryCallers
     settings: Settings
 
     @property
@@ -341,6 +370,7 @@ class World:
             ledger=Ledger(self.table),
             nudges=self.nudges,
             topic=self.topic,
+            callers=self.callers,
             settings=self.settings,
             now=self.clock,
         )
@@ -357,5 +387,6 @@ def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
         table=InMemoryTable(),
         nudges=RecordedNudges(),
         topic=RecordedTopic(),
+        callers=InMemoryCallers(),
         settings=some_settings(**policy),
     )
