@@ -29,6 +29,8 @@ class LogEvent(StrEnum):
     TARGET_FAILED = "target_failed"
     ROW_UNREADABLE = "row_unreadable"
     STORAGE_DOWN = "storage_down"
+    CALL_REFUSED = "call_refused"
+    CALL_FAILED = "call_failed"
 
 
 class Lifecycle(StrEnum):
@@ -55,6 +57,8 @@ _WARNINGS = {
     LogEvent.TARGET_FAILED,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,
+    LogEvent.CALL_REFUSED,
+    LogEvent.CALL_FAILED,
 }
 
 

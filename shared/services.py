@@ -6,11 +6,12 @@ the app, and the SDKs are what makes a cold start slow.
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
+from shared.callers import Callers, NobodyMayCall
 from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.group import Group
 from shared.ledger import Ledger
@@ -92,6 +93,9 @@ class Listed:
     name: str
     ends: datetime | None = None
     """When its latest version ends, if the vault says so."""
+    sha1_thumbprint: str = ""
+    """Of its latest version."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class Services:
     ledger: Ledger
     nudges: Nudges
     topic: Topic
+    callers: Callers
     settings: Settings
     now: Callable[[], datetime]
 
@@ -169,6 +174,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
+    from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
     from shared.clients.storage import open_storage
@@ -177,6 +183,7 @@ def services() -> Services:
 
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
     table, nudges = open_storage(settings, credential)
+    issuer, audience = settings.entra_issuer, settings.entra_audience
     return Services(
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
@@ -184,6 +191,7 @@ def services() -> Services:
         ledger=Ledger(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
+        callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),
         settings=settings,
         now=lambda: datetime.now(UTC),
     )

@@ -193,17 +193,14 @@ def losses(target: Target, mode: Mode) -> list[str]:
         return lost
     count = identity.queued_messages
     lost.append(f"{count} queued cloud-to-device message{'' if count == 1 else 's'}, which cannot be saved")
-    lost.append(
-        "its reported properties, until it reports them again; tags and desired properties are saved and restored"
-    )
+    lost.append("its reported properties, until it reports them again (tags and desired properties are restored)")
     if identity.iot_edge:
         lost.append("its modules and their twins: it is an IoT Edge device; mode disable keeps them")
     if identity.device_scope or identity.parent_scopes:
         lost.append("its place in the gateway hierarchy (device scope, parents)")
     if not identity.enabled:
-        lost.append(
-            f"its status disabled at the hub ({identity.status_reason or 'no reason given'}): it comes back enabled"
-        )
+        why = identity.status_reason or "no reason given"
+        lost.append(f"its status disabled at the hub ({why}): it comes back enabled")
     return lost
 
 

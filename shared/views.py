@@ -1,12 +1,11 @@
-"""What the HTTP functions show, and how they say no: problem+json (RFC 9457)."""
+"""What the HTTP functions show."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from shared.errors import BadInput, Misconfigured, NotFound, ServiceRefused, ServiceUnavailable
+from shared.errors import BadInput
 from shared.ledger import RefusedInput
 from shared.rollover import ESTABLISHES, PLANS, Rollover
 from shared.rows import History
@@ -16,53 +15,18 @@ STATUSES = ("running", "waiting", "done", "refused", "needs_person")
 FILTERS = ("status", "registration_id")
 
 
-def answer(make: Callable[[], Mapping[str, Any]], instance: str) -> dict[str, Any]:
-    """The parts of an HTTP answer: what ``make`` gives, or a problem for each kind of failure.
-
-    ``instance`` is the request's URL; its query is left out of the problem, for it may carry a key.
-    """
-    try:
-        return _json(200, make(), "application/json")
-    except BadInput as error:
-        return _problem(400, "The request cannot be understood", str(error), instance)
-    except NotFound as error:
-        return _problem(404, "No such rollover", str(error), instance)
-    except Misconfigured as error:
-        return _problem(500, "The app is not configured", str(error), instance)
-    except ServiceRefused as error:
-        return _problem(502, "A service refuses", str(error), instance)
-    except ServiceUnavailable as error:
-        return _problem(503, "A service does not answer", f"{error}; try again in a minute", instance)
-
-
-def _json(status: int, body: Mapping[str, Any], mimetype: str) -> dict[str, Any]:
-    return {"body": json.dumps(body, indent=2), "status_code": status, "mimetype": mimetype}
-
-
-def _problem(status: int, title: str, detail: str, instance: str) -> dict[str, Any]:
-    body = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": instance.partition("?")[0],
-    }
-    return _json(status, body, "application/problem+json")
-
-
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
     """Rollovers, latest first, and what could not be used.
 
     Raises:
         BadInput: a filter that there is not, or a status that there is not.
     """
-    wanted = {key: value for key, value in filters.items() if key != "code"}
-    if unknown := [key for key in wanted if key not in FILTERS]:
+    if unknown := [key for key in filters if key not in FILTERS]:
         raise BadInput(f"there is no filter {unknown[0]!r}; there are {', '.join(FILTERS)}")
-    status = wanted.get("status")
+    status = filters.get("status")
     if status is not None and status not in STATUSES:
         raise BadInput(f"there is no status {status!r}; there are {', '.join(STATUSES)}")
-    found = [r for r in services.ledger.rollovers(wanted.get("registration_id")) if status in (None, r.status)]
+    found = [r for r in services.ledger.rollovers(filters.get("registration_id")) if status in (None, r.status)]
     found.sort(key=lambda r: r.started_at, reverse=True)
     return {
         "rollovers": [_shown(rollover) for rollover in found],

@@ -12,9 +12,10 @@ from typing import Any
 
 from cryptography import x509
 
+from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
-from shared.errors import Conflict, NotFound, ServiceUnavailable
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
 from shared.rollover import Step
@@ -332,7 +333,9 @@ class InMemoryVault:
         self.asked = 0
 
     def certificates(self) -> Iterator[Listed]:
-        return (Listed(name, kept.versions[-1].not_after) for name, kept in sorted(self.kept.items()))
+        for name, kept in sorted(self.kept.items()):
+            latest = kept.versions[-1]
+            yield Listed(name, latest.not_after, latest.sha1_thumbprint, dict(kept.tags))
 
     def latest(self, name: str) -> Tagged | None:
         kept = self.kept.get(name)
@@ -360,6 +363,30 @@ class InMemoryVault:
         return f"https://vault.example/certificates/{name}/{version}"
 
 
+class InMemoryCallers:
+    """Callers by what follows ``Bearer``."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "oncall": somebody("oncall", Role.BREACH_EXECUTE),
+            "oncall-2": somebody("oncall-2", Role.BREACH_EXECUTE),
+            "operator": somebody("operator", Role.ROLLOVER_OPERATE),
+            "auditor": somebody("auditor", Role.ROLLOVER_READ),
+            "stranger": somebody("stranger"),
+        }
+
+    def identify(self, authorization: str | None) -> Caller:
+        found = self.known.get((authorization or "").removeprefix("Bearer "))
+        if found is None:
+            raise NotAuthenticated("there is no bearer token")
+        return found
+
+
+def somebody(name: str, *roles: Role) -> Caller:
+    """A caller with these roles."""
+    return Caller(object_id=f"id-of-{name}", tenant_id="tenant", name=name, roles=frozenset(roles))
+
+
 def some_settings(**policy: Any) -> Settings:
     """Settings that no test depends on, with a policy."""
     return Settings(
@@ -373,6 +400,9 @@ def some_settings(**policy: Any) -> Settings:
         policy=Policy(**policy),
         due=Due(window=timedelta(days=30), share=0.34),
         reprovision_method="reprovision",
+        entra_issuer="https://entra.example/tenant/v2.0",
+        entra_audience="api",
+        breach_fuse=10,
         verify_challenge_resource=True,
     )
 
@@ -388,6 +418,7 @@ class World:
     table: InMemoryTable
     nudges: RecordedNudges
     topic: RecordedTopic
+    callers: InMemoryCallers
     settings: Settings
 
     @property
@@ -400,6 +431,7 @@ class World:
             ledger=Ledger(self.table),
             nudges=self.nudges,
             topic=self.topic,
+            callers=self.callers,
             settings=self.settings,
             now=self.clock,
         )
@@ -416,5 +448,6 @@ def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
         table=InMemoryTable(),
         nudges=RecordedNudges(),
         topic=RecordedTopic(),
+        callers=InMemoryCallers(),
         settings=some_settings(**policy),
     )

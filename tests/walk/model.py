@@ -27,6 +27,7 @@ from tests.certificates import NOW, generation
 from tests.fakes import (
     HUB,
     Clock,
+    InMemoryCallers,
     InMemoryDps,
     InMemoryHub,
     InMemoryTable,
@@ -122,6 +123,7 @@ class State:
             ledger=Ledger(watched),
             nudges=watched,
             topic=RecordedTopic(),
+            callers=InMemoryCallers(),
             settings=replace(
                 some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS),
                 vault_url="https://vault.example",
