@@ -146,7 +146,10 @@ def main(
     except Misconfigured as error:
         _say(f"{error}; set what local.settings.example.json shows")
     except RolloverError as error:
-        _say(f"the table cannot be read: {error}; look at its address and at the role Storage Table Data Reader")
+        _say(
+            f"the table cannot be read: {error}; look at its address, at who is signed in and at the role"
+            " Storage Table Data Reader"
+        )
     except OSError as error:
         _say(f"the anchors cannot be read: {error.strerror}; look at the path")
     except ValueError as error:

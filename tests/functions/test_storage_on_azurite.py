@@ -146,12 +146,12 @@ def deployed(azurite: str) -> Iterator[StoredTable]:
         service.delete_table(TABLE)
 
 
-def verify_history(azurite: str, *arguments: str) -> tuple[int, list[str]]:
+def verify_history(azurite: str, *arguments: str, **environment: str) -> tuple[int, list[str]]:
     """Exit code and lines of the script, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "scripts.verify_history", *arguments],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "RolloverStorage": azurite},
+        env={**os.environ, "RolloverStorage": azurite, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -194,6 +194,15 @@ def test_a_record_that_was_changed_in_the_table_is_named_and_so_is_one_that_an_e
     code, (line, _) = verify_history(azurite, "--registration-id", "dev-03", "--anchors", str(tmp_path / "events"))
     assert code == 1
     assert line.startswith("BROKEN dev-03: individual.dev-03.2, record 3: a published event names another hash")
+
+
+def test_an_identity_that_nobody_gave_us_is_one_line_and_a_next_step():
+    """The SDK would log a page about every kind of credential that it tried."""
+    nobody = {"IDENTITY_ENDPOINT": "http://127.0.0.1:9", "IDENTITY_HEADER": "x"}
+    code, (line,) = verify_history("", RolloverStorage__tableServiceUri="https://127.0.0.1:9", **nobody)
+    assert code == 2
+    assert line.startswith("verify_history: the table cannot be read: ")
+    assert "who is signed in" in line
 
 
 def test_a_table_that_there_is_not_is_no_clean_history(azurite):

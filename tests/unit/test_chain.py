@@ -393,6 +393,10 @@ def count_rollovers_in_words(rows: Table) -> None:
     rows["target"]["last"] = "3"
 
 
+def count_rollovers_in_fractions(rows: Table) -> None:
+    rows["target"]["last"] = 3.0
+
+
 def hide_a_record_behind_an_odd_key(rows: Table) -> None:
     rows["history.000001.000012"] = {**rows[key(1, 11)], "RowKey": "history.000001.000012"}
 
@@ -442,6 +446,7 @@ DONE_TO_IT: dict[Callable[[Table], None], tuple[str, int, str]] = {
     remove_the_target: (PARTITION, 0, "counts 0 rollovers, there are 3"),
     count_more_rollovers: (f"{PARTITION}.4", 0, "the rollover is missing"),
     count_rollovers_in_words: (PARTITION, 0, "counts '3' rollovers, there are 3"),
+    count_rollovers_in_fractions: (PARTITION, 0, "counts 3.0 rollovers, there are 3"),
     hide_a_record_behind_an_odd_key: (PARTITION, 0, "no row with the key 'history.000001.000012'"),
     put_a_record_before_the_first: (PARTITION, 0, "no row with the key 'history.000001.00000'"),
     spoil_the_facts: (SECOND, 0, "does not say how many records"),

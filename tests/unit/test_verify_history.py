@@ -70,6 +70,14 @@ def test_no_history_at_all_is_not_taken_for_a_clean_one(capsys):
     assert capsys.readouterr().err.count("no history was found") == 2
 
 
+def test_events_that_the_table_agrees_with_are_counted(capsys):
+    table = a_table()
+    row, _ = table.rows[TAMPERED]
+    assert run(table, read_anchors(event("individual.dev-02.1", 2, row["hash"]))) == 0
+    assert capsys.readouterr().out.startswith("clean: 3 targets, 0 broken; 3 rollovers, 9 records covered")
+    assert run(tampered(table), read_anchors(event("individual.dev-02.1", 2, row["hash"])), "dev-01") == 0
+
+
 def test_a_target_that_only_events_know_of_is_a_break(capsys):
     anchors = read_anchors(event("individual.dev-04.1", 3, "ab"))
     assert run(a_table(), anchors) == 1
