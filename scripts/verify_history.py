@@ -73,15 +73,12 @@ def read_anchors(text: str) -> Anchors:
             continue
         try:
             data = json.loads(line)["data"]
-            if "historyHead" not in data:
-                continue
-            rollover_id, records, head = data["rolloverId"], data["historyRecords"], data["historyHead"]
-            split_id(rollover_id)
-            if type(records) is not int or not isinstance(head, str):
-                raise TypeError("not what an event carries")
-        except (BadInput, ValueError, KeyError, TypeError):
+            if "historyHead" in data:
+                partition, rollover = split_id(data["rolloverId"])
+                said = int(data["historyRecords"]), str(data["historyHead"])
+                anchors.setdefault(f"{partition}.{rollover}", set()).add(said)
+        except (BadInput, ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"line {number} is no lifecycle event") from None
-        anchors.setdefault(rollover_id, set()).add((records, head))
     return anchors
 
 
@@ -149,7 +146,10 @@ def main(
     except Misconfigured as error:
         _say(f"{error}; set what local.settings.example.json shows")
     except RolloverError as error:
-        _say(f"the table cannot be read: {error}; look at its address and at the role Storage Table Data Reader")
+        _say(
+            f"the table cannot be read: {error}; look at its address, at who is signed in and at the role"
+            " Storage Table Data Reader"
+        )
     except OSError as error:
         _say(f"the anchors cannot be read: {error.strerror}; look at the path")
     except ValueError as error:

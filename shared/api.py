@@ -23,6 +23,7 @@ from shared.errors import (
     RolloverError,
     ServiceRefused,
     ServiceUnavailable,
+    Unsuitable,
 )
 from shared.events import LogEvent, log
 from shared.services import Services, services
@@ -82,6 +83,7 @@ _TITLES: dict[type[RolloverError], tuple[int, str]] = {
     Misconfigured: (500, "The app is not configured"),
     ServiceRefused: (502, "A service refuses"),
     ServiceUnavailable: (503, "A service does not answer"),
+    Unsuitable: (409, "This cannot be done as things are"),
     Closed: (503, "The API is closed"),
 }
 

@@ -117,12 +117,13 @@ class _Walk:
 
     def _sort_in(self, row: Row) -> None:
         key = row["RowKey"]
+        rollover, record = _ROLLOVER.fullmatch(key), _RECORD.fullmatch(key)
         if key == "target":
             self._target = row
-        elif (found := _ROLLOVER.fullmatch(key)) and key == f"rollover.{int(found[1]):06}":
-            self._rollovers[int(found[1])] = row
-        elif (found := _RECORD.fullmatch(key)) and key == f"history.{int(found[1]):06}.{int(found[2]):05}":
-            self._records.setdefault(int(found[1]), {})[int(found[2])] = row
+        elif rollover and key == f"rollover.{max(int(rollover[1]), 1):06}":
+            self._rollovers[int(rollover[1])] = row
+        elif record and key == f"history.{max(int(record[1]), 1):06}.{max(int(record[2]), 1):05}":
+            self._records.setdefault(int(record[1]), {})[int(record[2])] = row
         elif key.startswith(("history.", "rollover.")):
             self._strange.append(key)
 
@@ -180,7 +181,7 @@ class _Walk:
             return str(error)
         if not holds:
             return "the record's hash is not that of what it says: a column was changed, or the hash"
-        if record["previous"] != (self._head or genesis(self._partition)):
+        if record.get("previous") != (self._head or genesis(self._partition)):
             return "the record follows another one than the record before it: one was removed, added or written anew"
         self._head = record["hash"]
         self.covered += 1

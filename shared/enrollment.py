@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.certificate import Certificate, is_self_issued, normalize_thumbprint
+from shared.certificate import Certificate, Outgoing, is_self_issued, normalize_thumbprint
 from shared.errors import BadInput
 
 
@@ -46,6 +46,17 @@ class Enrolled:
     def self_issued(self) -> bool | None:
         """Whether the certificate names itself as its issuer; None when the names are not known."""
         return is_self_issued(self.subject, self.issuer)
+
+    def as_outgoing(self, public_key_sha256: str | None = None) -> Outgoing:
+        """What the ledger keeps of it when it is to leave."""
+        return Outgoing(
+            sha1_thumbprint=self.sha1_thumbprint,
+            sha256_thumbprint=self.sha256_thumbprint,
+            not_after=self.not_after,
+            public_key_sha256=public_key_sha256,
+            subject=self.subject,
+            issuer=self.issuer,
+        )
 
 
 @dataclass(frozen=True)

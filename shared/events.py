@@ -29,6 +29,9 @@ class LogEvent(StrEnum):
     TARGET_FAILED = "target_failed"
     ROW_UNREADABLE = "row_unreadable"
     STORAGE_DOWN = "storage_down"
+    BREACH_PREVIEWED = "breach_previewed"
+    GLASS_BROKEN = "glass_broken"
+    OPERATED = "operated"
     CALL_REFUSED = "call_refused"
     CALL_FAILED = "call_failed"
 
@@ -57,6 +60,7 @@ _WARNINGS = {
     LogEvent.TARGET_FAILED,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,
+    LogEvent.GLASS_BROKEN,
     LogEvent.CALL_REFUSED,
     LogEvent.CALL_FAILED,
 }

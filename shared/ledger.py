@@ -160,6 +160,11 @@ class Ledger:
         rows = self._table.scan(f"history.{number:06}.", partition=partition)
         return [history_from_row(row) for row, _ in rows]
 
+    def compromised(self, registration_id: str) -> set[str]:
+        """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
+        incidents = [one.incident for one in self.rollovers(registration_id) if one.incident and one.plan.replaces]
+        return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
+
     def removed(self, rollover_id: str) -> Removed | None:
         """The hub identity that this rollover deleted, or was about to; None when it deleted none."""
         partition, number = split_id(rollover_id)

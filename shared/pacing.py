@@ -17,9 +17,10 @@ def patience(rollover: Rollover, now: datetime) -> timedelta:
 
 def pace(rollover: Rollover, why: str, now: datetime, longest: timedelta) -> timedelta:
     """The same, by how long it has waited for this very reason: what was waited for before does not count."""
-    return min(max(has_waited(rollover, why, now) / 2, timedelta(seconds=1)), longest)
+    waited = has_waited(rollover, why, now)
+    return min(max(waited / 2, timedelta(seconds=1)), longest)
 
 
 def job_patience(rollover: Rollover) -> timedelta:
     """How long the device is given to do what the last job asked."""
-    return min(FIRST_PATIENCE * 2 ** min(rollover.acts - 1, 10), LONGEST_PATIENCE)
+    return min(FIRST_PATIENCE * (1 << min(max(rollover.acts - 1, 0), 10)), LONGEST_PATIENCE)

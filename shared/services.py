@@ -16,6 +16,7 @@ from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.group import Group
 from shared.ledger import Ledger
 from shared.nudges import Nudges
+from shared.previews import Previews
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 
@@ -156,6 +157,7 @@ class Services:
     hub: Hub
     vault: Vault
     ledger: Ledger
+    previews: Previews
     nudges: Nudges
     topic: Topic
     callers: Callers
@@ -189,6 +191,7 @@ def services() -> Services:
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
         ledger=Ledger(table),
+        previews=Previews(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
         callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),

@@ -185,12 +185,7 @@ def _begin(
             )
         replaces = occupant.sha256_thumbprint
     return Begin(
-        outgoing=Outgoing(
-            sha1_thumbprint=outgoing.sha1_thumbprint,
-            sha256_thumbprint=outgoing.sha256_thumbprint,
-            not_after=outgoing.not_after,
-            public_key_sha256=versions.get(outgoing.sha1_thumbprint) or None,
-        ),
+        outgoing=outgoing.as_outgoing(versions.get(outgoing.sha1_thumbprint) or None),
         standby=standby,
         replaces=replaces,
         on_incoming_at_start=on_incoming,

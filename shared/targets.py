@@ -62,15 +62,7 @@ def look_at(enrollment: Enrollment, slots: Sequence[Slot], services: Services) -
     name = certificate_for(enrollment.registration_id, {one.sha1_thumbprint for one in enrolled.values()}, services)
     versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
     compromised = tuple(
-        Outgoing(
-            sha1_thumbprint=one.sha1_thumbprint,
-            sha256_thumbprint=one.sha256_thumbprint,
-            not_after=one.not_after,
-            public_key_sha256=_key(name, versions.get(one.sha1_thumbprint), services),
-            subject=one.subject,
-            issuer=one.issuer,
-        )
-        for one in enrolled.values()
+        one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services)) for one in enrolled.values()
     )
     holders = services.hub.holders([t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)])
     others = [services.hub.identity(one) for one in holders if one != device_id]

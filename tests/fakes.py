@@ -18,6 +18,7 @@ from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
+from shared.previews import Previews
 from shared.rollover import Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
@@ -429,6 +430,7 @@ class World:
             hub=self.hub,
             vault=self.vault,
             ledger=Ledger(self.table),
+            previews=Previews(self.table),
             nudges=self.nudges,
             topic=self.topic,
             callers=self.callers,

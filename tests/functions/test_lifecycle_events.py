@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.chain import verify
 from shared.errors import NotFound, ServiceRefused, ServiceUnavailable
 from shared.resuming import resume_due
 from shared.rollover import Step
@@ -120,6 +121,20 @@ def test_an_event_of_a_rollover_that_ended_is_still_published():
     world.topic.down = False
     resume_due(world.services)
     assert world.topic.kinds() == ["Rollover.Refused"]
+
+
+def test_an_event_carries_the_head_of_the_history_as_it_was_recorded_with_it():
+    """It lies outside the table then: what ``shared.chain`` calls an anchor."""
+    world = a_story()
+    sent = []
+    world.topic.publish = lambda event_id, kind, subject, data, at: sent.append(data)
+    begin(world)
+    a_refused_rollover(world)
+    anchors = [(data["historyRecords"], data["historyHead"]) for data in sent]
+    assert [records for records, _ in anchors] == [1, 2]
+    rows = [row for row, _ in world.table.scan("", partition=f"individual.{DEVICE}")]
+    found = verify(f"individual.{DEVICE}", rows, {sent[0]["rolloverId"]: anchors})
+    assert (found.first_break, found.covered, found.anchored) == (None, 2, 2)
 
 
 def test_the_data_of_an_event_says_what_a_pager_needs_and_holds_no_certificate():

@@ -2,16 +2,20 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueClient, QueueServiceClient
 
-from shared.clients.storage import QueuedNudges, StoredTable
+from shared.clients.storage import TABLE, QueuedNudges, StoredTable
 from shared.errors import Conflict
 from shared.ledger import Ledger, Write
 from shared.rollover import Outcome, Step
@@ -129,6 +133,81 @@ def test_refused_inputs_are_counted(ledger):
         ledger.note_refused("queue upload-secondary", "\ufffd'; drop", "not a nudge", NOW + timedelta(minutes=minute))
     [refused] = ledger.refused_inputs()
     assert (refused.count, refused.first_seen, refused.last_seen) == (3, NOW, NOW + timedelta(minutes=2))
+
+
+# --- the history, with `python -m scripts.verify_history` --------------------------------------------------------
+
+
+@pytest.fixture
+def deployed(azurite: str) -> Iterator[StoredTable]:
+    """The table that a deployment uses."""
+    with TableServiceClient.from_connection_string(azurite) as service:
+        yield StoredTable(service.get_table_client(TABLE))
+        service.delete_table(TABLE)
+
+
+def verify_history(azurite: str, *arguments: str, **environment: str) -> tuple[int, list[str]]:
+    """Exit code and lines of the script, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.verify_history", *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RolloverStorage": azurite, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "AccountKey" not in done.stdout + done.stderr
+    return done.returncode, (done.stdout + done.stderr).splitlines()
+
+
+ODD = replace(
+    RECORD,
+    why='a\nb\t"c" \u00e4 \u20ac \U0001f600  \\ ',
+    before={"n": 1.0, "hub": [None, "0A"]},
+    step=Step.DELETE_PRIMARY,
+)
+
+
+def test_a_record_that_was_changed_in_the_table_is_named_and_so_is_one_that_an_event_knows_otherwise(
+    azurite, deployed, tmp_path
+):
+    ledger = Ledger(deployed)
+    for device in ("dev-01", "dev-02", "dev-03"):
+        for _ in range(2):
+            rollover = ledger.begin(a_rollover(registration_id=device, id=""), ledger.last(device), RECORD)
+            rollover = ledger.record(ledger.record(rollover, ODD), replace(ODD, why="", before={}))
+    ledger.note_refused("event", "s", "r", NOW)
+    told = "3 targets, 0 broken; 6 rollovers, 18 records covered, 0 older than hashes, 0 anchors hold"
+    assert verify_history(azurite) == (0, [f"clean: {told}"])
+    # What a person does with a table browser.
+    row, etag = deployed.read("individual.dev-02", "history.000001.00002")
+    deployed.commit([Write({**row, "who": "nobody"}, etag)])
+    code, (line, totals) = verify_history(azurite)
+    assert (code, totals.partition(";")[0]) == (1, "BROKEN: 3 targets, 1 broken")
+    assert line.startswith(
+        "BROKEN dev-02: individual.dev-02.1, record 2: the record's hash is not that of what it says"
+    )
+    assert verify_history(azurite, "--registration-id", "dev-02")[0] == 1
+    assert verify_history(azurite, "--registration-id", "dev-03")[0] == 0
+    data = {"rolloverId": rollover.id, "historyRecords": 3, "historyHead": "0" * 64}
+    (tmp_path / "events").write_text(json.dumps({"type": "Rollover.Completed", "data": data}))
+    code, (line, _) = verify_history(azurite, "--registration-id", "dev-03", "--anchors", str(tmp_path / "events"))
+    assert code == 1
+    assert line.startswith("BROKEN dev-03: individual.dev-03.2, record 3: a published event names another hash")
+
+
+def test_an_identity_that_nobody_gave_us_is_one_line_and_a_next_step():
+    """The SDK would log a page about every kind of credential that it tried."""
+    nobody = {"IDENTITY_ENDPOINT": "http://127.0.0.1:9", "IDENTITY_HEADER": "x"}
+    code, (line,) = verify_history("", RolloverStorage__tableServiceUri="https://127.0.0.1:9", **nobody)
+    assert code == 2
+    assert line.startswith("verify_history: the table cannot be read: ")
+    assert "who is signed in" in line
+
+
+def test_a_table_that_there_is_not_is_no_clean_history(azurite):
+    code, (line,) = verify_history(azurite)
+    assert (code, "no history was found" in line) == (2, True)
 
 
 # --- the queues -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
 from shared.errors import Conflict, ServiceUnavailable
 from shared.ledger import Ledger, Write
 from shared.nudges import encode_nudge
+from shared.previews import Previews
 from shared.rollover import Rollover, Step
 from shared.services import Services
 from shared.stepping import Effect, carry_out
@@ -121,6 +122,7 @@ class State:
             hub=watched,
             vault=watched,
             ledger=Ledger(watched),
+            previews=Previews(watched),
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),
