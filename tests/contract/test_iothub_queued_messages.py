@@ -34,7 +34,7 @@ def counted(registry: IoTHubRegistryManager) -> tuple[int, int, int]:
 
 
 def test_messages_that_wait_are_counted_by_identity_and_twin(azure: StandIn, registry: IoTHubRegistryManager) -> None:
-    """docs: "Understand the identity registry": the messages currently queued to be sent to the device."""
+    """azure-iot-hub, models.Device: cloud-to-device messages currently queued to be sent to the device."""
     assert counted(registry) == (0, 0, 0)
     assert queue(azure, 3) == {"device_id": "device", "queued": 3}
     assert queue(azure, 2)["queued"] == 5
@@ -65,7 +65,8 @@ def test_nothing_waits_for_a_device_that_there_is_not(azure: StandIn, registry: 
 
 
 def test_messages_are_lost_with_the_identity(azure: StandIn, registry: IoTHubRegistryManager) -> None:
-    """Assumed. docs, "Understand cloud-to-device messaging", say it of pending feedback for deleted devices."""
+    """Assumed. docs, "Understand the identity registry": the queue is made with the entry; "Understand cloud-to-device
+    messaging" says only of feedback that it is deleted with the device."""
     queue(azure, 5)
     registry.delete_device("device")
     registry.create_device_with_x509("device", A, A, "enabled")
@@ -100,7 +101,7 @@ def test_messages_wait_on_when_the_device_registers_again(azure: StandIn, regist
 
 
 def test_a_client_cannot_write_the_count(azure: StandIn, registry: IoTHubRegistryManager) -> None:
-    """docs: "Understand the identity registry": the property is read-only."""
+    """Assumed, as docs ("Understand the identity registry") say of every other state that the hub itself keeps."""
     rest = Rest(azure)
     body = rest.create("other", certificate(), cloudToDeviceMessageCount=7)
     assert body["cloudToDeviceMessageCount"] == 0
