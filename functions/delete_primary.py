@@ -4,11 +4,13 @@ The name is the one that the procedure is known by; which slot holds the outgoin
 it may be both, for DPS mirrors a lone primary. What is decided when is in ``shared.decide``.
 """
 
+from dataclasses import replace
+
 import azure.functions as func
 
-from shared.decide import Observation
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out
@@ -24,12 +26,12 @@ def delete_primary(nudge: func.QueueMessage) -> None:
 
 
 def retire_outgoing(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
-    """Take the outgoing certificate out of the enrollment; if it is out, out of the hub identity."""
+    """Take what leaves out of the enrollment; if it is out, out of the hub identity."""
     if seen.enrollment is None or rollover.incoming is None:
         raise NotFound("the enrollment that was just read")
-    outgoing = rollover.outgoing.sha256_thumbprint
-    if seen.enrollment.holds(outgoing):
-        services.provisioning.replace(seen.enrollment, seen.enrollment.body_without(outgoing))
+    leaving = [one.sha256_thumbprint for one in rollover.leaving]
+    if any(seen.enrollment.holds(one) for one in leaving):
+        services.provisioning.replace(seen.enrollment, seen.enrollment.body_without(*leaving))
     elif seen.identity is not None:
         incoming = rollover.incoming.sha256_thumbprint
-        services.hub.replace_thumbprints(seen.identity, incoming, incoming)
+        services.hub.rewrite(replace(seen.identity, primary=incoming, secondary=incoming))

@@ -6,9 +6,9 @@ request, never a proof: only the hub identity is. What is decided when is in ``s
 
 import azure.functions as func
 
-from shared.decide import Observation
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out

@@ -5,8 +5,8 @@ When it may run, and what makes it refuse, is decided in ``shared.decide``.
 
 import azure.functions as func
 
-from shared.decide import Observation
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out

@@ -2,14 +2,17 @@
 
 import azure.functions as func
 
-from shared.services import services
-from shared.views import answer, show_rollover
+from shared.api import Answer, respond
+from shared.callers import READERS
+from shared.views import show_rollover
 
 bp = func.Blueprint()
 
 
 @bp.function_name("rollover")
-@bp.route(route="rollovers/{id}", methods=["GET"])
+@bp.route(route="rollovers/{id}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def rollover(req: func.HttpRequest) -> func.HttpResponse:
     """The rollover with this ID."""
-    return func.HttpResponse(**answer(lambda: show_rollover(req.route_params["id"], services()), req.url))
+    return func.HttpResponse(
+        **respond(req, READERS, lambda asked: Answer(show_rollover(asked.route["id"], asked.services)))
+    )

@@ -2,14 +2,17 @@
 
 import azure.functions as func
 
-from shared.services import services
-from shared.views import answer, list_rollovers
+from shared.api import Answer, respond
+from shared.callers import READERS
+from shared.views import list_rollovers
 
 bp = func.Blueprint()
 
 
 @bp.function_name("rollovers")
-@bp.route(route="rollovers", methods=["GET"])
+@bp.route(route="rollovers", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def rollovers(req: func.HttpRequest) -> func.HttpResponse:
     """``?status=`` and ``?registration_id=`` narrow the list."""
-    return func.HttpResponse(**answer(lambda: list_rollovers(dict(req.params), services()), req.url))
+    return func.HttpResponse(
+        **respond(req, READERS, lambda asked: Answer(list_rollovers(asked.params, asked.services)))
+    )

@@ -4,11 +4,13 @@ DPS writes one thumbprint into both hub slots (azure-iot-sdk-java#1220), so the 
 gives overlap at DPS only; this gives it at the hub. What is decided when is in ``shared.decide``.
 """
 
+from dataclasses import replace
+
 import azure.functions as func
 
-from shared.decide import Observation
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out
@@ -30,4 +32,4 @@ def accept_both(rollover: Rollover, seen: Observation, _act: Act, services: Serv
     outgoing = rollover.outgoing
     held = (outgoing.sha1_thumbprint, outgoing.sha256_thumbprint)
     kept = next((t for t in seen.identity.thumbprints() if t in held), outgoing.sha256_thumbprint)
-    services.hub.replace_thumbprints(seen.identity, kept, rollover.incoming.sha256_thumbprint)
+    services.hub.rewrite(replace(seen.identity, primary=kept, secondary=rollover.incoming.sha256_thumbprint))

@@ -6,9 +6,10 @@ for the slots swap at every rollover. When it may run, and what makes it refuse,
 
 import azure.functions as func
 
-from shared.decide import Observation, standby_slot
+from shared.enrollment import Slot
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
 from shared.services import Services, services
 from shared.settings import STORAGE
 from shared.stepping import carry_out
@@ -23,10 +24,9 @@ def upload_secondary(nudge: func.QueueMessage) -> None:
     carry_out(Step.UPLOAD_SECONDARY, nudge.get_body(), services(), effect=fill_standby_slot)
 
 
-def fill_standby_slot(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
-    """Put the vault's latest version, which ``decide`` has compared with the incoming one, into the slot."""
-    if seen.enrollment is None or seen.latest is None:
+def fill_standby_slot(_rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
+    """Put the vault's latest version, which was compared with the incoming one, into the slot that was decided."""
+    if seen.enrollment is None or seen.latest is None or act.ask is None:
         raise NotFound("the enrollment or the certificate that was just read")
-    slot = standby_slot(rollover, seen.enrollment)
-    body = seen.enrollment.body_with(slot, seen.latest.certificate)
+    body = seen.enrollment.body_with(Slot(act.ask["slot"]), seen.latest.certificate)
     services.provisioning.replace(seen.enrollment, body)

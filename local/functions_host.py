@@ -55,7 +55,8 @@ def settings(document: Mapping[str, Any]) -> dict[str, str]:
         "EVENT_TOPIC_ENDPOINT": document["eventgrid"]["topic_endpoint"],
         "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE": "false",
     }
-    return {**product, **os.environ, **document["environment"]}
+    entra = {"ENTRA_ISSUER": document["entra"]["issuer"], "ENTRA_AUDIENCE": document["entra"]["audience"]}
+    return {**product, **os.environ, **entra, **document["environment"]}
 
 
 async def start_host(document: Mapping[str, Any], host: str, state: Path) -> FunctionsHost:

@@ -5,6 +5,7 @@ writes SHA-256 to the hub and gives both over its API, Key Vault knows only SHA-
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -124,7 +125,22 @@ def problems_of_key(key: str) -> list[str]:
 def problems_of_successor(
     incoming: Certificate, *, registration_id: str, outgoing: "Outgoing", now: datetime, skew: timedelta
 ) -> list[str]:
-    """Every reason why ``incoming`` must not take over from ``outgoing``; empty when it may.
+    """Every reason why ``incoming`` must not take over from ``outgoing`` near its expiry; empty when it may."""
+    problems = problems_of_replacement(
+        incoming, registration_id=registration_id, leaving=(outgoing,), now=now, skew=skew
+    )
+    if incoming.not_after <= outgoing.not_after:
+        problems.append(
+            f"it ends on {incoming.not_after:%Y-%m-%d %H:%M:%SZ}, not later than the outgoing one"
+            f" ({outgoing.not_after:%Y-%m-%d %H:%M:%SZ})"
+        )
+    return problems
+
+
+def problems_of_replacement(
+    incoming: Certificate, *, registration_id: str, leaving: Sequence["Outgoing"], now: datetime, skew: timedelta
+) -> list[str]:
+    """Every reason why ``incoming`` must not let the device in instead of those that leave; empty when it may.
 
     DPS checks the common name only when the device registers, and the hub never does, so a certificate that
     would lock the device out is accepted by both at upload (azure-docs concepts-x509-attestation; live tests of
@@ -135,7 +151,7 @@ def problems_of_successor(
         problems.append("it has no common name")
     elif incoming.common_name.lower() != registration_id.lower():
         problems.append(f"its common name is {incoming.common_name!r}, not the registration ID {registration_id!r}")
-    if outgoing.public_key_sha256 == incoming.public_key_sha256:
+    if any(one.public_key_sha256 == incoming.public_key_sha256 for one in leaving):
         problems.append("it has the outgoing certificate's key; a rollover needs a new key")
     problems += problems_of_key(incoming.key)
     if incoming.is_ca:
@@ -146,11 +162,6 @@ def problems_of_successor(
         problems.append(f"it is not valid before {incoming.not_before:%Y-%m-%d %H:%M:%SZ}")
     if incoming.not_after <= now:
         problems.append(f"it expired on {incoming.not_after:%Y-%m-%d %H:%M:%SZ}")
-    if incoming.not_after <= outgoing.not_after:
-        problems.append(
-            f"it ends on {incoming.not_after:%Y-%m-%d %H:%M:%SZ}, not later than the outgoing one"
-            f" ({outgoing.not_after:%Y-%m-%d %H:%M:%SZ})"
-        )
     return problems
 
 
@@ -165,6 +176,19 @@ class Outgoing:
     sha256_thumbprint: str
     not_after: datetime
     public_key_sha256: str | None = None
+    subject: str | None = None
+    """As DPS writes names, like ``CN=dev-01, O=Example``; None where it was not kept."""
+    issuer: str | None = None
+
+    @property
+    def self_issued(self) -> bool | None:
+        """Whether the certificate names itself as its issuer; None when the names are not known."""
+        return is_self_issued(self.subject, self.issuer)
+
+
+def is_self_issued(subject: str | None, issuer: str | None) -> bool | None:
+    """Whether these are the names of a certificate that no CA issued; None when one of them is not known."""
+    return None if subject is None or issuer is None else subject == issuer
 
 
 def is_near_expiry(

@@ -6,6 +6,7 @@ at every registration with the thumbprint of the certificate that was presented,
 (azure-iot-sdk-java#1220, iotedge#2951).
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.certificate import Certificate, normalize_thumbprint
+from shared.certificate import Certificate, Outgoing, is_self_issued, normalize_thumbprint
 from shared.errors import BadInput
 
 
@@ -37,6 +38,25 @@ class Enrolled:
     sha1_thumbprint: str
     sha256_thumbprint: str
     not_after: datetime
+    subject: str | None = None
+    """As .NET writes names, most specific part first: ``CN=dev-01, OU=Pumps, O=Example``."""
+    issuer: str | None = None
+
+    @property
+    def self_issued(self) -> bool | None:
+        """Whether the certificate names itself as its issuer; None when the names are not known."""
+        return is_self_issued(self.subject, self.issuer)
+
+    def as_outgoing(self, public_key_sha256: str | None = None) -> Outgoing:
+        """What the ledger keeps of it when it is to leave."""
+        return Outgoing(
+            sha1_thumbprint=self.sha1_thumbprint,
+            sha256_thumbprint=self.sha256_thumbprint,
+            not_after=self.not_after,
+            public_key_sha256=public_key_sha256,
+            subject=self.subject,
+            issuer=self.issuer,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,16 +110,20 @@ class Enrollment:
         """
         return self._body({slot: {"certificate": certificate.pem}})
 
-    def body_without(self, sha256_thumbprint: str) -> dict[str, Any]:
-        """The PUT body that clears every slot holding this certificate and keeps the rest.
+    def body_without(self, *sha256_thumbprints: str) -> dict[str, Any]:
+        """The PUT body that clears every slot holding one of these certificates and keeps the rest.
 
         Raises:
             BadInput: nothing would be left that lets the device in.
         """
-        holding = self.slots_holding(sha256_thumbprint)
+        holding = [slot for one in sha256_thumbprints for slot in self.slots_holding(one)]
         if not any(self.slots[slot] for slot in Slot if slot not in holding):
             raise BadInput("clearing these slots would leave the enrollment without any certificate")
         return self._body(dict.fromkeys(holding))
+
+    def body_with_status(self, *, enabled: bool) -> dict[str, Any]:
+        """The PUT body that enables or disables the enrollment and keeps both slots."""
+        return {**self._body({}), "provisioningStatus": "enabled" if enabled else "disabled"}
 
     def _body(self, changed: Mapping[Slot, Mapping[str, Any] | None]) -> dict[str, Any]:
         body = {key: deepcopy(value) for key, value in self.body.items() if key not in _READ_ONLY}
@@ -107,6 +131,18 @@ class Enrollment:
         for slot in Slot:
             certificates[slot.value] = changed.get(slot, certificates.get(slot.value))
         return body
+
+
+def why_not_ours(enrollment: Enrollment) -> str | None:
+    """Why this enrollment's certificates are not ours to roll; None when they are."""
+    if enrollment.credential_policy:
+        return (
+            f"the enrollment has the credential policy {enrollment.credential_policy!r}: Azure Device Registry issues"
+            " and renews its device's certificates"
+        )
+    if enrollment.attestation != "x509":
+        return f"the enrollment attests by {enrollment.attestation}, not by X.509 certificates"
+    return None
 
 
 _READ_ONLY = ("registrationState", "createdDateTimeUtc", "lastUpdatedDateTimeUtc", "etag")
@@ -136,6 +172,13 @@ class HubIdentity:
     status_reason: str | None = None
     device_scope: str | None = None
     parent_scopes: tuple[str, ...] = ()
+    generation: str = ""
+    """Another one when the ID was deleted and made again (azure-docs devguide-identity-registry)."""
+    connected: bool = False
+    """What the hub shows of a session; it may lag (azure-docs devguide-device-twins, connectionState)."""
+    connection_changed: datetime | None = None
+    queued_messages: int = 0
+    """Cloud-to-device messages that wait for the device; they go with the identity."""
 
     def thumbprints(self) -> Iterator[str]:
         """The distinct thumbprints that the hub accepts from this device."""
@@ -144,6 +187,35 @@ class HubIdentity:
     def holds(self, sha1_thumbprint: str, sha256_thumbprint: str) -> bool:
         """Whether the hub accepts the certificate with these thumbprints, by either hash."""
         return any(t in (sha1_thumbprint, sha256_thumbprint) for t in self.thumbprints())
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The service's part of a device twin, with the ETag that a write of it must carry."""
+
+    etag: str
+    tags: Mapping[str, Any]
+    desired: Mapping[str, Any]
+    """Without ``$metadata`` and ``$version``, which the hub counts by itself."""
+
+    def equals(self, other: "Twin") -> bool:
+        """Whether tags and desired properties are the same to the last byte, whatever the ETag."""
+        return self.canonical() == other.canonical()
+
+    def canonical(self) -> str:
+        """Tags and desired properties as one text that is the same for the same content."""
+        return json.dumps({"tags": self.tags, "desired": self.desired}, sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What is kept of a hub identity when it is deleted: its twin goes with it (azure-docs#75861)."""
+
+    at: datetime
+    generation: str
+    connected: bool
+    """Whether the hub still showed a session then; it ends it within a minute (azure-iot-sdk-c#2300)."""
+    twin: Twin
 
 
 def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
@@ -165,7 +237,7 @@ def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
             enabled=(body.get("provisioningStatus") or "enabled") == "enabled",
             attestation=attestation["type"],
             credential_policy=body.get("credentialPolicyName"),
-            slots={slot: _parse_slot(certificates.get(slot.value)) for slot in Slot},
+            slots={slot: parse_slot(certificates.get(slot.value)) for slot in Slot},
             registration=parse_registration(body.get("registrationState")),
             body=body,
         )
@@ -173,7 +245,12 @@ def parse_enrollment(body: Mapping[str, Any]) -> Enrollment:
         raise BadInput(f"not an individual enrollment: {type(error).__name__} {error}") from None
 
 
-def _parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
+def parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
+    """Read a slot (``X509CertificateWithInfo``); None when it is empty, however that is written.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: it is no such thing.
+    """
     info = (slot or {}).get("info")
     if not info:
         return None
@@ -181,6 +258,8 @@ def _parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
         sha1_thumbprint=normalize_thumbprint(info["sha1Thumbprint"]),
         sha256_thumbprint=normalize_thumbprint(info["sha256Thumbprint"]),
         not_after=parse_time(info["notAfterUtc"]),
+        subject=info.get("subjectName") or None,
+        issuer=info.get("issuerName") or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, in three kinds, so that each is met in one way.
+"""What can go wrong, by kind, so that each is met in one way.
 
     RolloverError
     ├── Misconfigured       the application settings are incomplete; every function says so
@@ -7,17 +7,26 @@
     │   └── NotAllowed      401 or 403: a missing role, perhaps only for a moment
     ├── NotFound            what was asked for does not exist
     ├── Conflict            somebody wrote first (409, 412); read again and decide again
-    └── ServiceUnavailable  throttled or down (429, 5xx, no answer); wait and try again
+    ├── Unsuitable          a person's request that cannot be done as things are; nothing was done
+    ├── ServiceUnavailable  throttled or down (429, 5xx, no answer); wait and try again
+    ├── NotAuthenticated    it cannot be told who calls the API (401)
+    ├── NotPermitted        the caller has not the role for it (403)
+    └── Closed              the API is not configured and answers nobody; the steps go on (503)
 
 Everything else is a surprise: it rises, the queue retries it, and after the last try the poison handler
 marks the rollover "needs a person". Texts never hold keys, tokens or certificates.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 
 class RolloverError(Exception):
     """Base of everything this project raises on purpose."""
+
+    members: Mapping[str, Any] = {}
+    """What a problem document says besides the text (RFC 9457, extension members)."""
 
 
 class Misconfigured(RolloverError):
@@ -48,6 +57,10 @@ class Conflict(RolloverError):
     """
 
 
+class Unsuitable(RolloverError):
+    """A request that is understood and cannot be done as things are (409); the text says what is in the way."""
+
+
 class ServiceUnavailable(RolloverError):
     """Throttled, down or unreachable (408, 429, 5xx, connection lost).
 
@@ -57,3 +70,19 @@ class ServiceUnavailable(RolloverError):
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotAuthenticated(RolloverError):
+    """A request without a token that proves who calls (401). The text says what is wrong with it, never what it is."""
+
+
+class NotPermitted(RolloverError):
+    """The caller is known and lacks the role (403). Not about our own rights: that is ``NotAllowed``."""
+
+    def __init__(self, message: str, roles: Sequence[str]) -> None:
+        super().__init__(f"{message}; one of these is needed: {', '.join(roles)}")
+        self.members = {"roles": list(roles)}
+
+
+class Closed(RolloverError):
+    """The HTTP API answers nobody, for it cannot tell who calls (503); the text names the settings."""

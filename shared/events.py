@@ -29,6 +29,11 @@ class LogEvent(StrEnum):
     TARGET_FAILED = "target_failed"
     ROW_UNREADABLE = "row_unreadable"
     STORAGE_DOWN = "storage_down"
+    BREACH_PREVIEWED = "breach_previewed"
+    GLASS_BROKEN = "glass_broken"
+    OPERATED = "operated"
+    CALL_REFUSED = "call_refused"
+    CALL_FAILED = "call_failed"
 
 
 class Lifecycle(StrEnum):
@@ -40,6 +45,11 @@ class Lifecycle(StrEnum):
     REFUSED = "Rollover.Refused"
     NEEDS_PERSON = "Rollover.NeedsPerson"
     CANNOT_BEGIN = "Rollover.CannotBegin"
+    CONTAINED = "Rollover.Contained"
+    RECOVERED = "Rollover.Recovered"
+    CANCELLED = "Rollover.Cancelled"
+    APPROVAL_NEEDED = "Rollover.ApprovalNeeded"
+    GLASS_BROKEN = "Rollover.GlassBroken"
 
 
 _WARNINGS = {
@@ -50,6 +60,9 @@ _WARNINGS = {
     LogEvent.TARGET_FAILED,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,
+    LogEvent.GLASS_BROKEN,
+    LogEvent.CALL_REFUSED,
+    LogEvent.CALL_FAILED,
 }
 
 

@@ -6,6 +6,7 @@ One partition per target, so that a rollover and its history record are written 
     individual.<reg. ID>    target                 number of the last rollover
                             rollover.000003        the third rollover: facts (JSON), and columns to query by
                             history.000003.00007   the seventh record of its history, chained to the sixth
+                            removed.000003         the hub identity that the third rollover deleted, with its twin
     refused-input           <hash>                 an input that could not be used, with the reason
 
 Every replacement carries the ETag that was read.
@@ -20,10 +21,20 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.chain import sealed
+from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover
-from shared.rows import History, from_row, history_from_row, history_row, stamp, to_row
+from shared.rollover import Rollover, preempted
+from shared.rows import (
+    History,
+    from_row,
+    history_from_row,
+    history_row,
+    removed_from_row,
+    removed_row,
+    stamp,
+    to_row,
+)
 
 Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
@@ -100,11 +111,15 @@ class Ledger:
         found = self._table.read(partition_of(registration_id), "target")
         return self.read(f"{partition_of(registration_id)}.{found[0]['last']}") if found else None
 
-    def begin(self, rollover: Rollover, last: Rollover | None, record: History) -> Rollover:
+    def begin(
+        self, rollover: Rollover, last: Rollover | None, record: History, *, preempting: History | None = None
+    ) -> Rollover:
         """Insert a new rollover after ``last`` (as read). Its ID follows from the target and the last number.
 
+        ``preempting`` is the record with which ``last``, still open, ends in the same transaction.
+
         Raises:
-            Conflict: another one began in the meantime.
+            Conflict: another one began in the meantime, or ``last`` went on.
         """
         partition = partition_of(rollover.registration_id)
         number = split_id(last.id)[1] + 1 if last else 1
@@ -112,6 +127,9 @@ class Ledger:
         if (target[0]["last"] if target else 0) != number - 1:
             raise Conflict("another rollover of this target began in the meantime")
         new = replace(rollover, id=f"{partition}.{number}", records=1)
+        ending: list[Write] = []
+        if last is not None and preempting is not None:
+            last, ending = _with_record(preempted(last, new.id, record.at), preempting)
         written = sealed(history_row(new, record), last.head if last else "")
         new = replace(new, head=written["hash"])
         row = {"PartitionKey": partition, "RowKey": "target", "last": number}
@@ -120,6 +138,7 @@ class Ledger:
                 Write(to_row(new)),
                 Write(written),
                 Write(row, target[1] if target else None),
+                *ending,
             ]
         )
         return replace(new, etag=etags[0])
@@ -130,18 +149,38 @@ class Ledger:
         Raises:
             Conflict: it was changed since.
         """
-        new = replace(rollover, records=rollover.records + (record is not None))
         if record is None:
-            return replace(new, etag=self._table.commit([Write(to_row(new), rollover.etag)])[0])
-        written = sealed(history_row(new, record), rollover.head)
-        new = replace(new, head=written["hash"])
-        return replace(new, etag=self._table.commit([Write(to_row(new), rollover.etag), Write(written)])[0])
+            return replace(rollover, etag=self._table.commit([Write(to_row(rollover), rollover.etag)])[0])
+        new, writes = _with_record(rollover, record)
+        return replace(new, etag=self._table.commit(writes)[0])
 
     def history(self, rollover: Rollover) -> list[History]:
         """Its records, oldest first."""
         partition, number = split_id(rollover.id)
         rows = self._table.scan(f"history.{number:06}.", partition=partition)
         return [history_from_row(row) for row, _ in rows]
+
+    def compromised(self, registration_id: str) -> set[str]:
+        """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
+        incidents = [one.incident for one in self.rollovers(registration_id) if one.incident and one.plan.replaces]
+        return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
+
+    def removed(self, rollover_id: str) -> Removed | None:
+        """The hub identity that this rollover deleted, or was about to; None when it deleted none."""
+        partition, number = split_id(rollover_id)
+        found = self._table.read(partition, f"removed.{number:06}")
+        return removed_from_row(found[0]) if found else None
+
+    def keep_removed(self, rollover_id: str, removed: Removed) -> None:
+        """Keep a hub identity's twin before it is deleted.
+
+        Raises:
+            Conflict: somebody kept one at this moment.
+        """
+        partition, number = split_id(rollover_id)
+        key = f"removed.{number:06}"
+        found = self._table.read(partition, key)
+        self._table.commit([Write(removed_row(partition, key, removed), found[1] if found else None)])
 
     def rollovers(self, registration_id: str | None = None) -> Iterator[Rollover]:
         """All rollovers, or those of one target."""
@@ -180,6 +219,14 @@ class Ledger:
         """What could not be used, latest first."""
         rows = self._table.scan("", partition=REFUSED_INPUT)
         return sorted((_refused_from_row(row) for row, _ in rows), key=lambda r: r.last_seen, reverse=True)
+
+
+def _with_record(rollover: Rollover, record: History) -> tuple[Rollover, list[Write]]:
+    """The rollover with one record more, and the writes that make it so."""
+    new = replace(rollover, records=rollover.records + 1)
+    written = sealed(history_row(new, record), rollover.head)
+    new = replace(new, head=written["hash"])
+    return new, [Write(to_row(new), rollover.etag), Write(written)]
 
 
 def _readable(rows: Iterable[tuple[Row, str]]) -> Iterator[Rollover]:

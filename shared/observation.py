@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from shared.decide import LOOKS_AT, Observation
+from shared.decide import looks_at
 from shared.enrollment import Slot
+from shared.escape import Route, escape_routes
 from shared.rollover import Rollover, Step
+from shared.seen import Observation, Sources
 from shared.services import Services
 
 
@@ -14,19 +16,44 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     Raises:
         ServiceUnavailable, ServiceRefused: a service did not answer.
     """
-    sources = LOOKS_AT[step]
-    tagged = services.vault.latest(rollover.certificate_name) if sources.vault else None
+    sources = looks_at(step, rollover.plan)
+    tagged = services.vault.latest(rollover.certificate_name) if sources.vault and rollover.certificate_name else None
     latest = tagged.latest if tagged else None
-    on_outgoing = latest and latest.certificate.sha256_thumbprint == rollover.outgoing.sha256_thumbprint
-    ask_issuance = step is Step.ISSUE_CERTIFICATE and on_outgoing
+    leaving = {one.sha256_thumbprint for one in rollover.leaving}
+    ask_issuance = step is Step.ISSUE_CERTIFICATE and latest and latest.certificate.sha256_thumbprint in leaving
     job_id = rollover.job_id if sources.job else None
+    identity = services.hub.identity(rollover.device_id) if sources.identity else None
+    removed = services.ledger.removed(rollover.id) if sources.removed else None
     return Observation(
         now=services.now(),
         latest=latest,
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
         enrollment=services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None,
-        identity=services.hub.identity(rollover.device_id) if sources.identity else None,
+        identity=identity,
         job=services.hub.job(job_id) if job_id else None,
+        removed=removed,
+        twin=services.hub.twin(rollover.device_id) if sources.twin and removed and identity else None,
+        routes=look_for_routes(rollover, sources, services),
+    )
+
+
+def look_for_routes(rollover: Rollover, sources: Sources, services: Services) -> tuple[Route, ...]:
+    """Other ways in for what is compromised: hub identities that pin it, entries of DPS that would admit it."""
+    if not rollover.leaving or not (sources.holders or sources.groups):
+        return ()
+    thumbprints = [t for one in rollover.leaving for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
+    holders = services.hub.holders(thumbprints) if sources.holders else []
+    # The hub's index lags: what it names is read again, each by itself.
+    others = [services.hub.identity(device_id) for device_id in holders if device_id != rollover.device_id]
+    return tuple(
+        escape_routes(
+            rollover.leaving,
+            registration_id=rollover.registration_id,
+            device_id=rollover.device_id,
+            enrollments=services.provisioning.enrollments() if sources.groups else (),
+            groups=services.provisioning.groups() if sources.groups else (),
+            identities=[identity for identity in others if identity is not None],
+        )
     )
 
 
@@ -39,10 +66,17 @@ def summary(seen: Observation) -> dict[str, Any]:
         for slot in Slot:
             enrolled = seen.enrollment.slots[slot]
             shown[slot.value] = enrolled.sha256_thumbprint if enrolled else None
+        shown["enabled"] = seen.enrollment.enabled
         if seen.enrollment.registration and seen.enrollment.registration.last_updated:
             shown["registered"] = seen.enrollment.registration.last_updated.isoformat()
     if seen.identity is not None:
         shown["hub"] = [seen.identity.primary, seen.identity.secondary]
+        shown["hub_enabled"] = seen.identity.enabled
+        shown["connected"] = seen.identity.connected
+    if seen.removed is not None:
+        shown["removed"] = {"at": seen.removed.at.isoformat(), "generation": seen.removed.generation}
+    if seen.routes:
+        shown["routes"] = [route.name for route in seen.routes]
     if seen.job is not None:
         shown["job"] = seen.job.summary
     return shown

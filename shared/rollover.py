@@ -6,7 +6,9 @@ how it stands are computed from them.
     started ──> step 1 ──> ... ──> step n ──> done
                   │ └─ waits (why, until when), then looks again
                   ├──> refused        (the reason names what is wrong)
-                  └──> needs a person (the reason, and what to do next)
+                  ├──> needs a person (the reason, and what to do next)  ─┐
+                  ├──> cancelled      (by a person)                      ─┴─ a person's retry goes on where it was
+                  └──> preempted      (a breach of the same target took its place)
 """
 
 import hashlib
@@ -18,6 +20,7 @@ from typing import Any
 
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
+from shared.incident import Incident
 
 ACT_LEASE = timedelta(minutes=2)
 """How long a step may take between noting that it acts and recording how it went. A nudge that comes in between
@@ -40,6 +43,11 @@ class Step(StrEnum):
     STAGE_HUB_THUMBPRINT = "stage_hub_thumbprint"
     INVOKE_REPROVISION_JOB = "invoke_reprovision_job"
     DELETE_PRIMARY = "delete_primary"
+    DISABLE_ENROLLMENT = "disable_enrollment"
+    REMOVE_HUB_REGISTRATION = "remove_hub_registration"
+    VERIFY_CONTAINMENT = "verify_containment"
+    ENABLE_ENROLLMENT = "enable_enrollment"
+    RESTORE_TWIN = "restore_twin"
 
     @property
     def queue(self) -> str:
@@ -51,6 +59,23 @@ class Plan(StrEnum):
     """Why a rollover happens, which decides the order of its steps."""
 
     EXPIRY = "expiry"
+    BREACH = "breach"
+    """Contain at once, then recover (modes remove and disable)."""
+    BREACH_REPROVISION = "breach_reprovision"
+    """The guide's second way: the device itself replaces the certificate at the hub, which accepts it until then."""
+    DISALLOW = "disallow"
+    ALLOW = "allow"
+    """Takes a disallowing back."""
+
+    @property
+    def contains(self) -> bool:
+        """Whether its purpose is that something is let in no longer."""
+        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.DISALLOW)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a certificate of the enrollment is replaced because it is compromised."""
+        return self in (Plan.BREACH, Plan.BREACH_REPROVISION)
 
 
 PLANS: Mapping[Plan, tuple[Step, ...]] = {
@@ -61,15 +86,42 @@ PLANS: Mapping[Plan, tuple[Step, ...]] = {
         Step.INVOKE_REPROVISION_JOB,  # while the outgoing certificate still connects
         Step.DELETE_PRIMARY,  # once the device was seen on the incoming one
     ),
+    Plan.BREACH: (
+        Step.DISABLE_ENROLLMENT,  # the door at DPS is shut with one write
+        Step.REMOVE_HUB_REGISTRATION,  # because DPS changes nothing at the hub
+        Step.VERIFY_CONTAINMENT,
+        Step.ISSUE_CERTIFICATE,  # until there is one, it rests contained
+        Step.UPLOAD_SECONDARY,
+        Step.DELETE_PRIMARY,
+        Step.ENABLE_ENROLLMENT,
+        Step.RESTORE_TWIN,  # once the device is back
+    ),
+    Plan.BREACH_REPROVISION: (
+        Step.DISABLE_ENROLLMENT,
+        Step.ISSUE_CERTIFICATE,
+        Step.UPLOAD_SECONDARY,
+        Step.DELETE_PRIMARY,
+        Step.ENABLE_ENROLLMENT,
+        Step.INVOKE_REPROVISION_JOB,
+        Step.REMOVE_HUB_REGISTRATION,  # here: no session from before is left
+        Step.VERIFY_CONTAINMENT,
+    ),
+    Plan.DISALLOW: (Step.DISABLE_ENROLLMENT, Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT),
+    Plan.ALLOW: (Step.ENABLE_ENROLLMENT,),
 }
 """The order of the steps, here and nowhere else; ``docs/rollover.md`` is drawn from it."""
 
 ESTABLISHES: Mapping[Step, str] = {
-    Step.ISSUE_CERTIFICATE: "the vault holds a newer version: same common name, new key, longer validity",
+    Step.ISSUE_CERTIFICATE: "the vault holds a version that may take over: same common name, new key",
     Step.UPLOAD_SECONDARY: "a slot of the enrollment holds the incoming certificate, the other is kept",
     Step.STAGE_HUB_THUMBPRINT: "the hub identity accepts the outgoing and the incoming certificate",
     Step.INVOKE_REPROVISION_JOB: "the hub identity shows the incoming certificate through a registration",
     Step.DELETE_PRIMARY: "neither a slot of the enrollment nor the hub identity holds the outgoing certificate",
+    Step.DISABLE_ENROLLMENT: "DPS admits the device with no certificate",
+    Step.REMOVE_HUB_REGISTRATION: "the hub accepts no compromised certificate, and has no session from before",
+    Step.VERIFY_CONTAINMENT: "read back twice: neither DPS nor hub accepts a compromised certificate, no session lives",
+    Step.ENABLE_ENROLLMENT: "DPS admits the device again, and the hub does where its identity was only disabled",
+    Step.RESTORE_TWIN: "the device is back, and its twin has the tags and desired properties that it had",
 }
 
 
@@ -79,6 +131,8 @@ class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     NEEDS_PERSON = "needs_person"
+    CANCELLED = "cancelled"
+    PREEMPTED = "preempted"
 
 
 # --- verdicts: what a step decides this time -------------------------------------------------------------------
@@ -155,7 +209,7 @@ class Rollover:
     registration_id: str
     device_id: str
     certificate_name: str
-    """Name of the certificate in the vault."""
+    """Name of the certificate in the vault; empty while none is known (a breach does not wait for that)."""
     cause: str
     """What started it: an event, the sweep, a person."""
     started_at: datetime
@@ -169,6 +223,8 @@ class Rollover:
     on_incoming_at_start: bool = False
     """The hub identity showed the incoming certificate, and only it, before anything was done."""
     incoming: Incoming | None = None
+    incident: Incident | None = None
+    """What a person asked for; None for the expiry plan."""
     done: tuple[Step, ...] = ()
     acts: int = 0
     """How often the present step acted."""
@@ -202,10 +258,27 @@ class Rollover:
 
     @property
     def status(self) -> str:
-        """``done``, ``refused``, ``needs_person``, ``waiting`` or ``running``."""
+        """An outcome, or ``awaiting_approval``, ``waiting`` or ``running``."""
         if self.outcome is not None:
             return self.outcome.value
+        if self.awaits_approval:
+            return "awaiting_approval"
         return "waiting" if self.waiting_for else "running"
+
+    @property
+    def leaving(self) -> tuple[Outgoing, ...]:
+        """The certificates that must leave: the outgoing one, or all that are compromised."""
+        return self.incident.compromised if self.incident else (self.outgoing,)
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether a second person must agree before anything is done."""
+        return self.outcome is None and self.incident is not None and self.incident.awaits_approval
+
+    @property
+    def contained(self) -> bool:
+        """Whether it was read back that nothing compromised gets in, and no step has seen otherwise since."""
+        return self.plan.contains and Step.VERIFY_CONTAINMENT in self.done
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is time to look at it (half a second early counts: queues count whole seconds)."""
@@ -245,11 +318,19 @@ def has_waited(rollover: Rollover, why: str, now: datetime) -> timedelta:
     return now - rollover.waiting_since if same and rollover.waiting_since else timedelta()
 
 
-def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: Incoming | None = None) -> Rollover:
+def advance(
+    rollover: Rollover,
+    verdict: Verdict,
+    now: datetime,
+    *,
+    incoming: Incoming | None = None,
+    registered: datetime | None = None,
+) -> Rollover:
     """The rollover after a verdict on its next step.
 
-    ``incoming`` is the vault's version that ``issue_certificate`` looked at; other steps ignore it. A rollover that
-    ended is returned as it is.
+    ``incoming`` is the vault's version that ``issue_certificate`` looked at; other steps ignore it. ``registered`` is
+    when the device had last registered: once no slot holds what is compromised, a later one is with another
+    certificate. A rollover that ended is returned as it is.
     """
     step = rollover.next_step
     if step is None:
@@ -258,7 +339,9 @@ def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: In
         case AlreadyDone(why=why):
             done = (*rollover.done, step)
             found = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
-            moved_on = replace(_arrived(rollover, now), done=done, incoming=found)
+            last_compromised = step is Step.DELETE_PRIMARY and rollover.plan.replaces
+            baseline = registered if last_compromised else rollover.baseline
+            moved_on = replace(_arrived(rollover, now), done=done, incoming=found, baseline=baseline)
             return moved_on if moved_on.next_step else _end(moved_on, Outcome.DONE, why, None, now)
         case Back(why=why, to=to):
             order = PLANS[rollover.plan]
@@ -278,6 +361,28 @@ def advance(rollover: Rollover, verdict: Verdict, now: datetime, *, incoming: In
             return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, None, now)
         case NeedsPerson(why=why, next_step=next_step):
             return _end(rollover, Outcome.NEEDS_PERSON, why, next_step, now)
+
+
+def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> Rollover:
+    """The rollover that a person ends where it is."""
+    return _end(rollover, Outcome.CANCELLED, why, next_action, now)
+
+
+def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
+    """The rollover whose place another one of the same target takes."""
+    return _end(rollover, Outcome.PREEMPTED, f"{by} took its place", None, now)
+
+
+def reopened(rollover: Rollover, now: datetime) -> Rollover:
+    """A rollover that ended without being done, going on where it was, with all its patience."""
+    return replace(_arrived(rollover, now), outcome=None, outcome_reason=None, next_action=None, ended_at=None, backs=0)
+
+
+def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:
+    """The rollover once a second person agreed."""
+    if rollover.incident is None:
+        raise ValueError("only what a person asked for is approved")
+    return replace(rollover, incident=replace(rollover.incident, approved_by=who), due_at=now)
 
 
 def _arrived(rollover: Rollover, now: datetime) -> Rollover:

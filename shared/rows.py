@@ -6,13 +6,17 @@ last one; the other columns exist to be queried and to be read by a person in a 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from shared.certificate import Outgoing
-from shared.enrollment import Slot
+from shared.enrollment import Removed, Slot, Twin
+from shared.incident import Incident, Mode
 from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
+
+COLUMN = 30_000
+"""Characters of a text column (azure-docs table-service-data-model: 64 KiB of UTF-16)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def _known_time(text: str) -> datetime:
 def to_row(rollover: Rollover) -> dict[str, Any]:
     """The table row of a rollover."""
     partition, _, number = rollover.id.rpartition(".")
-    outgoing, incoming = rollover.outgoing, rollover.incoming
+    incoming = rollover.incoming
     facts = {
         "plan": rollover.plan,
         "registration_id": rollover.registration_id,
@@ -53,12 +57,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "certificate_name": rollover.certificate_name,
         "cause": rollover.cause,
         "started_at": stamp(rollover.started_at),
-        "outgoing": {
-            "sha1_thumbprint": outgoing.sha1_thumbprint,
-            "sha256_thumbprint": outgoing.sha256_thumbprint,
-            "not_after": stamp(outgoing.not_after),
-            "public_key_sha256": outgoing.public_key_sha256,
-        },
+        "outgoing": _outgoing_facts(rollover.outgoing),
         "standby": rollover.standby,
         "replaces": rollover.replaces,
         "baseline": stamp(rollover.baseline) if rollover.baseline else None,
@@ -70,6 +69,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
             "sha256_thumbprint": incoming.sha256_thumbprint,
             "not_after": stamp(incoming.not_after),
         },
+        "incident": rollover.incident and _incident_facts(rollover.incident),
         "done": list(rollover.done),
         "acts": rollover.acts,
         "acted_at": stamp(rollover.acted_at) if rollover.acted_at else None,
@@ -88,6 +88,8 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "PartitionKey": partition,
         "RowKey": f"rollover.{int(number):06}",
         "registration_id": rollover.registration_id,
+        "plan": rollover.plan,
+        "incident": rollover.incident.id if rollover.incident else "",
         "status": rollover.status,
         "next_step": rollover.next_step or "",
         "waiting_for": rollover.waiting_for or "",
@@ -101,7 +103,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
 def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
     """The rollover that lies in a row."""
     facts = json.loads(row["facts"])
-    outgoing, incoming, outcome = facts["outgoing"], facts.get("incoming"), facts.get("outcome")
+    incoming, incident, outcome = facts.get("incoming"), facts.get("incident"), facts.get("outcome")
     return Rollover(
         id=f"{row['PartitionKey']}.{int(row['RowKey'].partition('.')[2])}",
         plan=Plan(facts["plan"]),
@@ -110,12 +112,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         certificate_name=facts["certificate_name"],
         cause=facts["cause"],
         started_at=_known_time(facts["started_at"]),
-        outgoing=Outgoing(
-            sha1_thumbprint=outgoing["sha1_thumbprint"],
-            sha256_thumbprint=outgoing["sha256_thumbprint"],
-            not_after=_known_time(outgoing["not_after"]),
-            public_key_sha256=outgoing.get("public_key_sha256"),
-        ),
+        outgoing=_outgoing(facts["outgoing"]),
         standby=Slot(facts["standby"]),
         replaces=facts.get("replaces"),
         baseline=_time(facts.get("baseline")),
@@ -127,6 +124,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
             sha256_thumbprint=incoming["sha256_thumbprint"],
             not_after=_known_time(incoming["not_after"]),
         ),
+        incident=_incident(incident) if incident else None,
         done=tuple(Step(step) for step in facts.get("done", ())),
         acts=facts.get("acts", 0),
         acted_at=_time(facts.get("acted_at")),
@@ -142,6 +140,62 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         head=facts.get("head", ""),
         outbox=tuple(facts.get("outbox", ())),
         etag=etag,
+    )
+
+
+def _outgoing_facts(outgoing: Outgoing) -> dict[str, Any]:
+    return {**asdict(outgoing), "not_after": stamp(outgoing.not_after)}
+
+
+def _outgoing(facts: Mapping[str, Any]) -> Outgoing:
+    known = {one.name: facts[one.name] for one in fields(Outgoing) if one.name in facts}
+    return Outgoing(**{**known, "not_after": _known_time(facts["not_after"])})
+
+
+def _incident_facts(incident: Incident) -> dict[str, Any]:
+    return {
+        **asdict(incident),
+        "compromised": [_outgoing_facts(one) for one in incident.compromised],
+        "approve_by": stamp(incident.approve_by) if incident.approve_by else None,
+    }
+
+
+def _incident(facts: Mapping[str, Any]) -> Incident:
+    known = {one.name: facts[one.name] for one in fields(Incident) if one.name in facts}
+    return Incident(
+        **{
+            **known,
+            "mode": Mode(facts["mode"]),
+            "compromised": tuple(_outgoing(one) for one in facts["compromised"]),
+            "accepted_routes": tuple(facts.get("accepted_routes", ())),
+            "approve_by": _time(facts.get("approve_by")),
+        }
+    )
+
+
+def removed_row(partition: str, key: str, removed: Removed) -> dict[str, Any]:
+    """The table row of a deleted hub identity; its twin in parts, for a column holds 32,768 characters at most."""
+    twin = removed.twin.canonical()
+    parts = [twin[at : at + COLUMN] for at in range(0, len(twin), COLUMN)]
+    return {
+        "PartitionKey": partition,
+        "RowKey": key,
+        "at": stamp(removed.at),
+        "generation": removed.generation,
+        "connected": removed.connected,
+        "parts": len(parts),
+        **{f"twin{number}": part for number, part in enumerate(parts)},
+    }
+
+
+def removed_from_row(row: Mapping[str, Any]) -> Removed:
+    """The deleted hub identity that lies in a row."""
+    twin = json.loads("".join(row[f"twin{number}"] for number in range(row["parts"])))
+    return Removed(
+        at=_known_time(row["at"]),
+        generation=row["generation"],
+        connected=row["connected"],
+        twin=Twin("", twin["tags"], twin["desired"]),
     )
 
 

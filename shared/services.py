@@ -5,16 +5,19 @@ the app, and the SDKs are what makes a cold start slow.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
-from shared.decide import Issuance, Job, VaultVersion
-from shared.enrollment import Enrollment, HubIdentity
+from shared.callers import Callers, NobodyMayCall
+from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.group import Group
 from shared.ledger import Ledger
 from shared.nudges import Nudges
+from shared.previews import Previews
+from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 
 
@@ -23,6 +26,12 @@ class Provisioning(Protocol):
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         """The individual enrollment, with its registration record; None when there is none."""
+
+    def enrollments(self) -> Iterator[Enrollment]:
+        """Every individual enrollment, without its registration record."""
+
+    def groups(self) -> Iterator[Group]:
+        """Every enrollment group."""
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
@@ -38,11 +47,33 @@ class Hub(Protocol):
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity; None when there is none."""
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
-        """Write both thumbprints into the identity that was read (If-Match), changing nothing else.
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
+
+    def rewrite(self, identity: HubIdentity) -> None:
+        """Write thumbprints, status and status reason over the identity that was read (If-Match), changing nothing
+        else.
 
         Raises:
             Conflict: it was changed since.
+        """
+
+    def delete(self, identity: HubIdentity) -> None:
+        """Delete the identity that was read (If-Match); its twin goes with it.
+
+        Raises:
+            Conflict: it was changed since.
+            NotFound: it is gone.
+        """
+
+    def twin(self, device_id: str) -> Twin | None:
+        """Tags and desired properties of a device; None when there is no such device."""
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        """Put ``twin`` in the place of tags and desired properties that were ``read`` (If-Match).
+
+        Raises:
+            Conflict: they were changed since.
         """
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
@@ -63,6 +94,9 @@ class Listed:
     name: str
     ends: datetime | None = None
     """When its latest version ends, if the vault says so."""
+    sha1_thumbprint: str = ""
+    """Of its latest version."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,8 +157,10 @@ class Services:
     hub: Hub
     vault: Vault
     ledger: Ledger
+    previews: Previews
     nudges: Nudges
     topic: Topic
+    callers: Callers
     settings: Settings
     now: Callable[[], datetime]
 
@@ -140,6 +176,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
+    from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
     from shared.clients.storage import open_storage
@@ -148,13 +185,16 @@ def services() -> Services:
 
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
     table, nudges = open_storage(settings, credential)
+    issuer, audience = settings.entra_issuer, settings.entra_audience
     return Services(
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
         ledger=Ledger(table),
+        previews=Previews(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
+        callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),
         settings=settings,
         now=lambda: datetime.now(UTC),
     )

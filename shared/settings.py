@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from shared.decide import Policy
 from shared.errors import Misconfigured
+from shared.seen import Policy
 from shared.target import Due
 
 STORAGE = "RolloverStorage"
@@ -40,6 +40,12 @@ class Settings:
     due: Due
     reprovision_method: str
     """The direct method that makes a device register again."""
+    entra_issuer: str | None
+    """Who issues the tokens of those who call the HTTP API: ``https://login.microsoftonline.com/<tenant>/v2.0``."""
+    entra_audience: str | None
+    """Whom such a token must be for: the client ID of the API's app registration. None closes the API."""
+    breach_fuse: int
+    """How many devices one breach may touch before somebody has to say why."""
     verify_challenge_resource: bool
     """Off only where the vault's host name is not under its token audience (a private stand-in)."""
 
@@ -52,6 +58,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     reader = _Reader(environment)
     connection = environment.get(STORAGE) or environment.get(f"AzureWebJobs{STORAGE}")
+    issuer, audience = reader.entra("ENTRA_ISSUER", "ENTRA_AUDIENCE")
     settings = Settings(
         dps_endpoint=reader.url("DPS_ENDPOINT"),
         hub_hostname=reader.host("IOT_HUB_HOSTNAME"),
@@ -69,6 +76,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             share=reader.number("ROLL_LIFETIME_SHARE", 0.34, 1),
         ),
         reprovision_method=environment.get("REPROVISION_METHOD", "reprovision"),
+        entra_issuer=issuer,
+        entra_audience=audience,
+        breach_fuse=reader.count("BREACH_FUSE", 10),
         verify_challenge_resource=reader.choice("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", ("true", "false"), "true")
         == "true",
     )
@@ -120,6 +130,26 @@ class _Reader:
             return value
         self._problems.append(f"{name} must be a positive number below {below:g}, not {_shown(str(text))}")
         return default
+
+    def count(self, name: str, default: int) -> int:
+        text = self._environment.get(name, str(default)).strip()
+        if re.fullmatch(r"[1-9][0-9]{0,5}", text):
+            return int(text)
+        self._problems.append(f"{name} must be a whole number from 1 to 999999, not {_shown(text)}")
+        return default
+
+    def entra(self, issuer_name: str, audience_name: str) -> tuple[str | None, str | None]:
+        """Both or neither; an issuer that anybody on the way could speak for is none."""
+        issuer, audience = (self._environment.get(name, "").strip() for name in (issuer_name, audience_name))
+        if not issuer and not audience:
+            return None, None
+        if not issuer or not audience:
+            self._problems.append(f"{issuer_name} and {audience_name} go together: both or neither")
+        elif issuer.startswith("https://"):
+            issuer = self.url(issuer_name)
+        else:
+            self._problems.append(f"{issuer_name} must begin with https://, not be {_shown(issuer)}")
+        return issuer, audience
 
     def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
         value = self._environment.get(name, default).strip().lower()

@@ -7,14 +7,13 @@ from shared.announce import announce
 from shared.enrollment import Enrollment
 from shared.errors import Conflict, NotFound, RolloverError
 from shared.events import Lifecycle, LogEvent, log
-from shared.rollover import Outcome, Plan, Rollover
+from shared.rollover import Outcome, Plan, Rollover, Step, reopened
 from shared.rows import History
+from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.stepping import nudge_next
+from shared.tags import enrollment_of
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
-
-ENROLLMENT_TAG = "rollover-enrollment"
-"""The vault tag that names the individual enrollment (registration ID) a certificate belongs to."""
 
 TRY_AGAIN_AFTER = timedelta(hours=24)
 """When a rollover that was refused, or needed a person, is begun anew although nothing new is known."""
@@ -42,7 +41,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     tagged = services.vault.latest(certificate_name)
     if tagged is None:
         return _cannot(certificate_name, f"the vault holds no certificate {certificate_name!r}", services)
-    registration_id, how = _enrollment_of(tagged)
+    registration_id, how = enrollment_of(tagged)
     if registration_id is None:
         return _cannot(certificate_name, how, services)
     enrollment = services.provisioning.enrollment(registration_id)
@@ -50,8 +49,13 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return _cannot(certificate_name, why, services)
     last = services.ledger.last(enrollment.registration_id)
+    if last is not None and last.plan.replaces and last.outcome is not Outcome.DONE:
+        return _go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
         return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
+    if tagged.latest.certificate.sha256_thumbprint in services.ledger.compromised(enrollment.registration_id):
+        why = f"the vault's latest version, {tagged.latest.version}, is one that was reported compromised"
+        return _cannot(certificate_name, why, services)
     decision = _look_and_decide(tagged, enrollment, services)
     match decision:
         case NothingToDo(why=why):
@@ -67,17 +71,8 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
             return _begin(new, last, decision.why, services)
 
 
-def _enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
-    if named := tagged.tags.get(ENROLLMENT_TAG, "").strip():
-        return named, f"its tag {ENROLLMENT_TAG} says so"
-    name = tagged.latest.certificate.common_name
-    if name:
-        return name, f"it has no tag {ENROLLMENT_TAG}, so its common name was tried as the registration ID"
-    return None, f"it has neither a tag {ENROLLMENT_TAG} nor a common name"
-
-
 def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
-    identity = services.hub.identity(_device_id(enrollment))
+    identity = services.hub.identity(device_of(enrollment))
     newest = tagged.latest.certificate
     older = [c for c in enrollment.certificates() if c.sha256_thumbprint != newest.sha256_thumbprint]
     versions: dict[str, str] = {}
@@ -95,12 +90,6 @@ def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services)
         now=services.now(),
         due=services.settings.due,
     )
-
-
-def _device_id(enrollment: Enrollment) -> str:
-    """The device as it registered; the enrollment's own device ID may have been edited since."""
-    registered = enrollment.registration.device_id if enrollment.registration else None
-    return registered or enrollment.device_id
 
 
 def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrollment, now: datetime) -> bool:
@@ -128,7 +117,7 @@ def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause
         id="",  # the ledger gives it
         plan=Plan.EXPIRY,
         registration_id=enrollment.registration_id,
-        device_id=_device_id(enrollment),
+        device_id=device_of(enrollment),
         certificate_name=tagged.name,
         cause=cause,
         started_at=now,
@@ -164,6 +153,26 @@ def _begun_by_another(registration_id: str, services: Services) -> Started:
     if begun is None:
         raise NotFound(f"the rollover of {registration_id!r} that began a moment ago")
     return Started("nudged", "it began a moment ago", begun.id)
+
+
+def _go_on_with_breach(rollover: Rollover, tagged: Tagged, services: Services, *, hint: bool) -> Started:
+    """A breach that is not over keeps everything else away from its target, and takes a new version as soon as
+    there is one: also one for a certificate that was tagged after the call, and after a person was asked for.
+    """
+    waits_for_version = Step.ISSUE_CERTIFICATE not in rollover.done and Step.VERIFY_CONTAINMENT in rollover.done
+    tried = {one.sha256_thumbprint for one in rollover.leaving}
+    fresh = tagged.latest.enabled and tagged.latest.certificate.sha256_thumbprint not in tried
+    if rollover.outcome is Outcome.NEEDS_PERSON and waits_for_version and fresh and hint:
+        why = f"the vault has version {tagged.latest.version} now"
+        record = History(services.now(), f"certificate {tagged.name}", "goes on", why)
+        again = replace(reopened(rollover, services.now()), certificate_name=tagged.name)
+        rollover = services.ledger.record(again, record)
+    if rollover.outcome is not None:
+        return Started("nothing", f"{rollover.id} ended as {rollover.status}: {rollover.outcome_reason}", rollover.id)
+    if not rollover.certificate_name:
+        record = History(services.now(), f"certificate {tagged.name}", "is known", "its tag names this enrollment")
+        rollover = services.ledger.record(replace(rollover, certificate_name=tagged.name), record)
+    return _hasten(rollover, services) if hint or fresh else Started("open", f"{rollover.id} is open", rollover.id)
 
 
 def _hasten(rollover: Rollover, services: Services) -> Started:

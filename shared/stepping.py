@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from shared.announce import announce
-from shared.decide import Observation, bounded, decide
+from shared.decide import bounded, decide
 from shared.errors import (
     BadInput,
     Conflict,
@@ -30,6 +30,7 @@ from shared.rollover import (
     Incoming,
     NeedsPerson,
     Outcome,
+    Plan,
     Refuse,
     Rollover,
     Step,
@@ -41,6 +42,7 @@ from shared.rollover import (
     unacted,
 )
 from shared.rows import History
+from shared.seen import Observation
 from shared.services import Services
 
 ROLE_PATIENCE = timedelta(minutes=15)
@@ -48,6 +50,10 @@ ROLE_PATIENCE = timedelta(minutes=15)
 
 Effect = Callable[[Rollover, Observation, Act, Services], None]
 """What a step does to the world: one external write, with what was seen and the act that was decided."""
+
+
+def only_looks(_rollover: Rollover, _seen: Observation, _act: Act, _services: Services) -> None:
+    """The effect of a step that never decides to act."""
 
 
 def carry_out(step: Step, message: bytes, services: Services, effect: Effect) -> None:
@@ -98,7 +104,9 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         if isinstance(verdict, Act):
             # Not visible yet, or more to do: look again, soon at first.
             verdict = failed or _again(verdict, rollover, services)
-    new = advance(rollover, verdict, services.now(), incoming=_incoming(seen))
+    record = seen.enrollment.registration if seen and seen.enrollment else None
+    registered = record.last_updated if record else None
+    new = advance(rollover, verdict, services.now(), incoming=_incoming(seen), registered=registered)
     log(
         LogEvent.DECIDED,
         rollover_id=rollover.id,
@@ -107,9 +115,9 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         verdict=type(verdict).__name__,
         why=verdict.why,
     )
-    record = None
+    entry = None
     if not isinstance(verdict, Wait) or verdict.why != rollover.waiting_for:
-        record = History(
+        entry = History(
             services.now(),
             f"step {step}",
             _WHAT[type(verdict)],
@@ -119,7 +127,7 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
             after=summary(seen) if seen else {},
         )
     outbox = rollover.outbox + lifecycle_of(step, verdict, new)
-    new = _record(rollover, replace(new, outbox=outbox), record, services)
+    new = _record(rollover, replace(new, outbox=outbox), entry, services)
     new = announce(new, services)
     nudge_next(new, services)
 
@@ -172,7 +180,11 @@ def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Ve
     waited = has_waited(rollover, str(error), services.now())
     if isinstance(error, NotAllowed) and waited < ROLE_PATIENCE:
         return Wait(str(error), timedelta(minutes=1))
-    return NeedsPerson(str(error), "mend what the service complains about; the next day's sweep begins it again")
+    again = "the next day's sweep begins it again" if rollover.plan is Plan.EXPIRY else f"POST {_RETRY}"
+    return NeedsPerson(str(error), f"mend what the service complains about; {again}")
+
+
+_RETRY = "/api/rollovers/{id}/retry goes on where it was"
 
 
 def _wait_for(error: ServiceUnavailable, rollover: Rollover, services: Services) -> Verdict:
@@ -206,18 +218,30 @@ def _incoming(seen: Observation | None) -> Incoming | None:
 
 
 def lifecycle_of(step: Step, verdict: Verdict, new: Rollover) -> tuple[str, ...]:
-    """The lifecycle event that a verdict gives rise to, with the number of its history record."""
-    if new.outcome is Outcome.DONE:
-        kind = Lifecycle.COMPLETED
-    elif new.outcome is Outcome.REFUSED:
-        kind = Lifecycle.REFUSED
-    elif new.outcome is Outcome.NEEDS_PERSON:
-        kind = Lifecycle.NEEDS_PERSON
-    elif step is Step.INVOKE_REPROVISION_JOB and isinstance(verdict, AlreadyDone):
-        kind = Lifecycle.DEVICE_MOVED
-    else:
-        return ()
-    return (f"{kind.value}/{new.records + 1}",)
+    """The lifecycle events that a verdict gives rise to, each with the number of its history record.
+
+    A second event of one record has a number of its own behind a dot: subscribers know an event by its ID.
+    """
+    kinds = []
+    if isinstance(verdict, AlreadyDone) and step in _MILESTONES:
+        kinds.append(_MILESTONES[step])
+    if new.outcome in _ENDS:
+        kinds.append(_ENDS[new.outcome])
+    numbers = (f"{new.records + 1}.{n}" if n else f"{new.records + 1}" for n in range(len(kinds)))
+    return tuple(f"{kind.value}/{number}" for kind, number in zip(kinds, numbers, strict=True))
+
+
+_MILESTONES = {
+    Step.INVOKE_REPROVISION_JOB: Lifecycle.DEVICE_MOVED,
+    Step.VERIFY_CONTAINMENT: Lifecycle.CONTAINED,
+    Step.RESTORE_TWIN: Lifecycle.RECOVERED,
+}
+_ENDS: dict[Outcome | None, Lifecycle] = {
+    Outcome.DONE: Lifecycle.COMPLETED,
+    Outcome.REFUSED: Lifecycle.REFUSED,
+    Outcome.NEEDS_PERSON: Lifecycle.NEEDS_PERSON,
+    Outcome.CANCELLED: Lifecycle.CANCELLED,
+}
 
 
 def nudge_next(rollover: Rollover, services: Services) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.certificate import Outgoing, is_near_expiry
-from shared.decide import VaultVersion, why_not_ours
-from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
+from shared.seen import VaultVersion
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,7 @@ def _begin(
             )
         replaces = occupant.sha256_thumbprint
     return Begin(
-        outgoing=Outgoing(
-            sha1_thumbprint=outgoing.sha1_thumbprint,
-            sha256_thumbprint=outgoing.sha256_thumbprint,
-            not_after=outgoing.not_after,
-            public_key_sha256=versions.get(outgoing.sha1_thumbprint) or None,
-        ),
+        outgoing=outgoing.as_outgoing(versions.get(outgoing.sha1_thumbprint) or None),
         standby=standby,
         replaces=replaces,
         on_incoming_at_start=on_incoming,

@@ -1,53 +1,23 @@
-"""What the HTTP functions show, and how they say no: problem+json (RFC 9457)."""
+"""What the HTTP functions show."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from shared.errors import BadInput, Misconfigured, NotFound, ServiceRefused, ServiceUnavailable
+from shared.api import Answer
+from shared.breaching import Confirmed
+from shared.certificate import Outgoing
+from shared.errors import BadInput
+from shared.incident import Incident
 from shared.ledger import RefusedInput
-from shared.rollover import ESTABLISHES, PLANS, Rollover
+from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.rows import History
 from shared.services import Services
+from shared.status import next_in_words, still_exposed
 
-STATUSES = ("running", "waiting", "done", "refused", "needs_person")
-FILTERS = ("status", "registration_id")
-
-
-def answer(make: Callable[[], Mapping[str, Any]], instance: str) -> dict[str, Any]:
-    """The parts of an HTTP answer: what ``make`` gives, or a problem for each kind of failure.
-
-    ``instance`` is the request's URL; its query is left out of the problem, for it may carry a key.
-    """
-    try:
-        return _json(200, make(), "application/json")
-    except BadInput as error:
-        return _problem(400, "The request cannot be understood", str(error), instance)
-    except NotFound as error:
-        return _problem(404, "No such rollover", str(error), instance)
-    except Misconfigured as error:
-        return _problem(500, "The app is not configured", str(error), instance)
-    except ServiceRefused as error:
-        return _problem(502, "A service refuses", str(error), instance)
-    except ServiceUnavailable as error:
-        return _problem(503, "A service does not answer", f"{error}; try again in a minute", instance)
-
-
-def _json(status: int, body: Mapping[str, Any], mimetype: str) -> dict[str, Any]:
-    return {"body": json.dumps(body, indent=2), "status_code": status, "mimetype": mimetype}
-
-
-def _problem(status: int, title: str, detail: str, instance: str) -> dict[str, Any]:
-    body = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "instance": instance.partition("?")[0],
-    }
-    return _json(status, body, "application/problem+json")
+STATUSES = ("awaiting_approval", "running", "waiting", *Outcome)
+FILTERS = ("status", "registration_id", "incident")
 
 
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
@@ -56,13 +26,14 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
     Raises:
         BadInput: a filter that there is not, or a status that there is not.
     """
-    wanted = {key: value for key, value in filters.items() if key != "code"}
-    if unknown := [key for key in wanted if key not in FILTERS]:
+    if unknown := [key for key in filters if key not in FILTERS]:
         raise BadInput(f"there is no filter {unknown[0]!r}; there are {', '.join(FILTERS)}")
-    status = wanted.get("status")
+    status = filters.get("status")
     if status is not None and status not in STATUSES:
         raise BadInput(f"there is no status {status!r}; there are {', '.join(STATUSES)}")
-    found = [r for r in services.ledger.rollovers(wanted.get("registration_id")) if status in (None, r.status)]
+    found = [r for r in services.ledger.rollovers(filters.get("registration_id")) if status in (None, r.status)]
+    if incident := filters.get("incident"):
+        found = [r for r in found if r.incident is not None and r.incident.id == incident]
     found.sort(key=lambda r: r.started_at, reverse=True)
     return {
         "rollovers": [_shown(rollover) for rollover in found],
@@ -81,8 +52,44 @@ def show_rollover(rollover_id: str, services: Services) -> dict[str, Any]:
     steps = [
         {"step": step, "establishes": ESTABLISHES[step], "done": step in rollover.done} for step in PLANS[rollover.plan]
     ]
-    history = [_shown_record(record) for record in services.ledger.history(rollover)]
-    return {**_shown(rollover), "steps": steps, "history": history}
+    history = services.ledger.history(rollover)
+    return {
+        **_shown(rollover),
+        "contained_at": _iso(_contained_at(rollover, history)),
+        "still_exposed": still_exposed(rollover, services),
+        "steps": steps,
+        "history": [_shown_record(record) for record in history],
+    }
+
+
+def _contained_at(rollover: Rollover, history: list[History]) -> datetime | None:
+    said = [record.at for record in history if record.step is Step.VERIFY_CONTAINMENT and record.what == "done"]
+    return said[-1] if rollover.contained and said else None
+
+
+def accepted(rollover: Rollover) -> Answer:
+    """What a call gets that a rollover carries out."""
+    url = _url(rollover)
+    body = {"id": rollover.id, "url": url, "status": rollover.status, "next_step_in_words": next_in_words(rollover)}
+    return Answer(body, 202, {"Location": url})
+
+
+def confirmed(confirmation: Confirmed) -> Answer:
+    """What the confirmation of a breach gets: where to look for what it began."""
+    rollovers = confirmation.rollovers
+    waiting = [one for one in rollovers if one.status == "awaiting_approval"]
+    several = f"/api/rollovers?incident={confirmation.incident_id}"
+    body = {
+        "incident": confirmation.incident_id,
+        "rollovers": [{"id": one.id, "url": _url(one), "status": one.status} for one in rollovers],
+        "status": (waiting or rollovers)[0].status,
+        "next_step": next_in_words((waiting or rollovers)[0]),
+    }
+    return Answer(body, 202, {"Location": _url(rollovers[0]) if len(rollovers) == 1 else several})
+
+
+def _url(rollover: Rollover) -> str:
+    return f"/api/rollovers/{rollover.id}"
 
 
 def _shown(rollover: Rollover) -> dict[str, Any]:
@@ -103,12 +110,11 @@ def _shown(rollover: Rollover) -> dict[str, Any]:
         "looks_again_at": _iso(rollover.due_at),
         "reason": rollover.outcome_reason,
         "next_action": rollover.next_action,
+        "next_step_in_words": next_in_words(rollover),
+        "contained": rollover.contained,
+        "incident": rollover.incident and _shown_incident(rollover.incident),
         "standby_slot": rollover.standby,
-        "outgoing": {
-            "sha256_thumbprint": rollover.outgoing.sha256_thumbprint,
-            "sha1_thumbprint": rollover.outgoing.sha1_thumbprint,
-            "not_after": _iso(rollover.outgoing.not_after),
-        },
+        "outgoing": _shown_certificate(rollover.outgoing),
         "incoming": incoming
         and {
             "version": incoming.version,
@@ -116,6 +122,29 @@ def _shown(rollover: Rollover) -> dict[str, Any]:
             "sha1_thumbprint": incoming.sha1_thumbprint,
             "not_after": _iso(incoming.not_after),
         },
+    }
+
+
+def _shown_certificate(outgoing: Outgoing) -> dict[str, Any]:
+    return {
+        "sha256_thumbprint": outgoing.sha256_thumbprint,
+        "sha1_thumbprint": outgoing.sha1_thumbprint,
+        "not_after": _iso(outgoing.not_after),
+    }
+
+
+def _shown_incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "mode": incident.mode,
+        "reason": incident.reason,
+        "ticket": incident.ticket,
+        "requested_by": incident.requested_by,
+        "approve_by": _iso(incident.approve_by),
+        "approved_by": incident.approved_by,
+        "break_glass": incident.break_glass,
+        "compromised": [_shown_certificate(one) for one in incident.compromised],
+        "accepted_escape_routes": list(incident.accepted_routes),
     }
 
 

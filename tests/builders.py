@@ -10,18 +10,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from functions.delete_primary import retire_outgoing
+from functions.enable_enrollment import let_in_again
 from functions.invoke_reprovision_job import start_job
 from functions.issue_certificate import ask_for_version
+from functions.remove_hub_registration import evict
+from functions.restore_twin import put_back
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
 from shared.certificate import Certificate, Outgoing, parse_certificate
-from shared.decide import Observation, Policy, VaultVersion, decide
+from shared.decide import decide
+from shared.door import shut_door
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
 from shared.nudges import encode_nudge
 from shared.rollover import PLANS, Incoming, Plan, Rollover, Step, Verdict
 from shared.rows import History
+from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
-from shared.stepping import Effect, carry_out
+from shared.stepping import Effect, carry_out, only_looks
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import HUB, Kept, World, a_world, info
 
@@ -38,6 +43,11 @@ EFFECTS: Mapping[Step, Effect] = {
     Step.STAGE_HUB_THUMBPRINT: accept_both,
     Step.INVOKE_REPROVISION_JOB: start_job,
     Step.DELETE_PRIMARY: retire_outgoing,
+    Step.DISABLE_ENROLLMENT: shut_door,
+    Step.REMOVE_HUB_REGISTRATION: evict,
+    Step.VERIFY_CONTAINMENT: only_looks,
+    Step.ENABLE_ENROLLMENT: let_in_again,
+    Step.RESTORE_TWIN: put_back,
 }
 """What each function gives to ``carry_out``."""
 

@@ -5,17 +5,22 @@ They are not the stand-in (``local/azure``), share no code with it, and are fast
 
 import base64
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+
+from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
-from shared.decide import Issuance, Job, Policy, VaultVersion
-from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
-from shared.errors import Conflict, NotFound, ServiceUnavailable
+from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
+from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
+from shared.previews import Previews
 from shared.rollover import Step
+from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
 from shared.target import Due
@@ -99,8 +104,10 @@ class RecordedTopic:
 
 def info(certificate: Certificate) -> dict[str, Any]:
     """The ``info`` object DPS keeps of a certificate, as far as the product reads it."""
+    parsed = x509.load_der_x509_certificate(certificate.der)
     return {
-        "subjectName": f"CN={certificate.common_name}",
+        "subjectName": _name(parsed.subject),
+        "issuerName": _name(parsed.issuer),
         "sha1Thumbprint": certificate.sha1_thumbprint,
         "sha256Thumbprint": certificate.sha256_thumbprint,
         "notBeforeUtc": certificate.not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -108,11 +115,16 @@ def info(certificate: Certificate) -> dict[str, Any]:
     }
 
 
+def _name(name: x509.Name) -> str:
+    return ", ".join(f"{one.rfc4514_attribute_name}={one.value}" for one in reversed(list(name)))
+
+
 class InMemoryDps:
     """Individual enrollments: ETags, info-only slots kept, null slots cleared, a lone primary mirrored."""
 
     def __init__(self, clock: Callable[[], datetime], *, mirror_primary: bool = True) -> None:
-        self.enrollments: dict[str, dict[str, Any]] = {}
+        self.enrolled: dict[str, dict[str, Any]] = {}
+        self.grouped: dict[str, dict[str, Any]] = {}
         self.registrations: dict[str, dict[str, Any]] = {}
         self.mirror_primary = mirror_primary
         self._clock = clock
@@ -131,15 +143,31 @@ class InMemoryDps:
         }
         self._store(registration_id, body)
 
+    def enroll_group(
+        self, group_id: str, *signing: Certificate, ca_references: Sequence[str] = (), **extra: Any
+    ) -> None:
+        """Create a group as an operator would: with signing certificates, or with names of CA certificates."""
+        trusted: Sequence[Any] = ca_references or [{"info": info(c)} for c in signing]
+        member = "caReferences" if ca_references else "signingCertificates"
+        slots = dict(zip(("primary", "secondary"), trusted, strict=False))
+        self._version += 1
+        self.grouped[group_id.lower()] = {
+            "enrollmentGroupId": group_id,
+            "attestation": {"type": "x509", "x509": {member: slots}},
+            "provisioningStatus": "enabled",
+            "etag": str(self._version),
+            **extra,
+        }
+
     def edit(self, registration_id: str, change: Callable[[dict[str, Any]], None]) -> None:
         """What a person does in the portal, between our read and our write."""
-        body = copy.deepcopy(self.enrollments[registration_id.lower()])
+        body = copy.deepcopy(self.enrolled[registration_id.lower()])
         change(body)
         self._store(registration_id, body)
 
     def slots(self, registration_id: str) -> tuple[str | None, str | None]:
         """SHA-256 thumbprints of primary and secondary."""
-        body = self.enrollments.get(registration_id.lower())
+        body = self.enrolled.get(registration_id.lower())
         if body is None:
             return (None, None)
         certificates = body["attestation"]["x509"]["clientCertificates"]
@@ -156,18 +184,25 @@ class InMemoryDps:
             certificates["secondary"] = copy.deepcopy(certificates["primary"])
         self._version += 1
         body["etag"] = base64.b64encode(f'"{self._version}"'.encode()).decode()
-        self.enrollments[registration_id.lower()] = body
+        self.enrolled[registration_id.lower()] = body
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
-        body = self.enrollments.get(registration_id.lower())
+        body = self.enrolled.get(registration_id.lower())
         if body is None:
             return None
         unassigned = {"registrationId": registration_id, "status": "unassigned"}
         state = self.registrations.get(registration_id.lower(), unassigned)
         return parse_enrollment(copy.deepcopy({**body, "registrationState": state}))
 
+    def enrollments(self) -> Iterator[Enrollment]:
+        """A query's answer has no registration states."""
+        return (parse_enrollment(copy.deepcopy(body)) for body in list(self.enrolled.values()))
+
+    def groups(self) -> Iterator[Group]:
+        return (parse_group(copy.deepcopy(body)) for body in list(self.grouped.values()))
+
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
-        current = self.enrollments.get(enrollment.registration_id.lower())
+        current = self.enrolled.get(enrollment.registration_id.lower())
         assert enrollment.etag not in ("", "*"), "every write carries the ETag that was read"
         if current is None:
             raise NotFound("no such enrollment")
@@ -208,6 +243,7 @@ class InMemoryHub:
 
     def __init__(self) -> None:
         self.identities: dict[str, HubIdentity] = {}
+        self.twins: dict[str, Twin] = {}
         self.jobs: dict[str, Job] = {}
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self._version = 0
@@ -218,7 +254,9 @@ class InMemoryHub:
 
     def put(self, device_id: str, primary: str | None, secondary: str | None, **fields: Any) -> None:
         self._version += 1
-        values = {"enabled": True, "authentication": "selfSigned", **fields}
+        known = self.identities.get(device_id)
+        generation = known.generation if known else f"g{self._version}"
+        values = {"enabled": True, "authentication": "selfSigned", "generation": generation, **fields}
         self.identities[device_id] = HubIdentity(
             device_id=device_id, etag=str(self._version), primary=primary, secondary=secondary, **values
         )
@@ -226,23 +264,46 @@ class InMemoryHub:
     def identity(self, device_id: str) -> HubIdentity | None:
         return self.identities.get(device_id)
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        held = {device_id: {*identity.thumbprints()} for device_id, identity in self.identities.items()}
+        return sorted(device_id for device_id, shown in held.items() if not shown.isdisjoint(thumbprints))
+
+    def rewrite(self, identity: HubIdentity) -> None:
+        current = self._as_read(identity)
+        self._version += 1
+        connected = current.connected and identity.enabled  # a disabled identity loses its session
+        self.identities[identity.device_id] = replace(
+            identity, etag=str(self._version), connected=connected, generation=current.generation
+        )
+
+    def delete(self, identity: HubIdentity) -> None:
+        self._as_read(identity)
+        del self.identities[identity.device_id]
+        self.twins.pop(identity.device_id, None)
+
+    def twin(self, device_id: str) -> Twin | None:
+        if device_id not in self.identities:
+            return None
+        return self.twins.get(device_id, Twin("t0", {}, {}))
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        current = self.twin(device_id)
+        if current is None:
+            raise NotFound("no such device")
+        assert read.etag not in ("", "*"), "every write carries the ETag that was read"
+        if current.etag != read.etag:
+            raise Conflict("412")
+        self._version += 1
+        self.twins[device_id] = Twin(f"t{self._version}", twin.tags, twin.desired)
+
+    def _as_read(self, identity: HubIdentity) -> HubIdentity:
         assert identity.etag not in ("", "*"), "every write carries the ETag that was read"
         current = self.identities.get(identity.device_id)
         if current is None:
             raise NotFound("no such device")
         if current.etag != identity.etag:
             raise Conflict("412")
-        self.put(
-            identity.device_id,
-            primary,
-            secondary,
-            enabled=identity.enabled,
-            iot_edge=identity.iot_edge,
-            status_reason=identity.status_reason,
-            device_scope=identity.device_scope,
-            parent_scopes=identity.parent_scopes,
-        )
+        return current
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         if job_id in self.jobs:
@@ -273,7 +334,9 @@ class InMemoryVault:
         self.asked = 0
 
     def certificates(self) -> Iterator[Listed]:
-        return (Listed(name, kept.versions[-1].not_after) for name, kept in sorted(self.kept.items()))
+        for name, kept in sorted(self.kept.items()):
+            latest = kept.versions[-1]
+            yield Listed(name, latest.not_after, latest.sha1_thumbprint, dict(kept.tags))
 
     def latest(self, name: str) -> Tagged | None:
         kept = self.kept.get(name)
@@ -301,6 +364,30 @@ class InMemoryVault:
         return f"https://vault.example/certificates/{name}/{version}"
 
 
+class InMemoryCallers:
+    """Callers by what follows ``Bearer``."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "oncall": somebody("oncall", Role.BREACH_EXECUTE),
+            "oncall-2": somebody("oncall-2", Role.BREACH_EXECUTE),
+            "operator": somebody("operator", Role.ROLLOVER_OPERATE),
+            "auditor": somebody("auditor", Role.ROLLOVER_READ),
+            "stranger": somebody("stranger"),
+        }
+
+    def identify(self, authorization: str | None) -> Caller:
+        found = self.known.get((authorization or "").removeprefix("Bearer "))
+        if found is None:
+            raise NotAuthenticated("there is no bearer token")
+        return found
+
+
+def somebody(name: str, *roles: Role) -> Caller:
+    """A caller with these roles."""
+    return Caller(object_id=f"id-of-{name}", tenant_id="tenant", name=name, roles=frozenset(roles))
+
+
 def some_settings(**policy: Any) -> Settings:
     """Settings that no test depends on, with a policy."""
     return Settings(
@@ -314,6 +401,9 @@ def some_settings(**policy: Any) -> Settings:
         policy=Policy(**policy),
         due=Due(window=timedelta(days=30), share=0.34),
         reprovision_method="reprovision",
+        entra_issuer="https://entra.example/tenant/v2.0",
+        entra_audience="api",
+        breach_fuse=10,
         verify_challenge_resource=True,
     )
 
@@ -329,6 +419,7 @@ class World:
     table: InMemoryTable
     nudges: RecordedNudges
     topic: RecordedTopic
+    callers: InMemoryCallers
     settings: Settings
 
     @property
@@ -339,8 +430,10 @@ class World:
             hub=self.hub,
             vault=self.vault,
             ledger=Ledger(self.table),
+            previews=Previews(self.table),
             nudges=self.nudges,
             topic=self.topic,
+            callers=self.callers,
             settings=self.settings,
             now=self.clock,
         )
@@ -357,5 +450,6 @@ def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
         table=InMemoryTable(),
         nudges=RecordedNudges(),
         topic=RecordedTopic(),
+        callers=InMemoryCallers(),
         settings=some_settings(**policy),
     )

@@ -63,7 +63,7 @@ class Control:
 
 
 class StandIn:
-    """All emulated services on the addresses `net`.1 to `net`.6.
+    """All emulated services on the addresses `net`.1 to `net`.7.
 
     `endpoints` has the shape of the document that `python -m local up` prints, without functions and storage.
     `world` is what runs; touch it from the test's thread for reading only, or through `control`.

@@ -1,7 +1,8 @@
 """The control port: what no Azure service has. Plain HTTP and JSON, on an address of its own.
 
 GET/PUT /clock · GET/PATCH /knobs · GET/POST/DELETE /faults · GET/PATCH /throttles · GET /journal ·
-GET /roles, PUT /roles/{principal} · POST /reset · what the services add in their own `control.py`
+GET /roles, PUT /roles/{principal} · GET /app-roles, PUT /app-roles/{principal} · POST /reset ·
+what the services add in their own `control.py`
 """
 
 import json
@@ -122,6 +123,20 @@ def _looking(world: World) -> list[web.RouteDef]:
         world.identity.assign(request.match_info["principal"], body["roles"])
         return json_reply(200, principals())
 
+    def app_roles() -> dict[str, Any]:
+        return {
+            name: {"client_id": client_id_of(name), "roles": list(roles)}
+            for name, roles in world.identity.app_roles.items()
+        }
+
+    async def get_app_roles(_request: web.Request) -> web.Response:
+        return json_reply(200, app_roles())
+
+    async def put_app_roles(request: web.Request) -> web.Response:
+        body = await json_object(request)
+        world.identity.assign_app_roles(request.match_info["principal"], body["roles"])
+        return json_reply(200, app_roles())
+
     async def reset(_request: web.Request) -> web.Response:
         world.reset()
         return json_reply(204, None)
@@ -130,5 +145,7 @@ def _looking(world: World) -> list[web.RouteDef]:
         web.get("/journal", get_journal),
         web.get("/roles", get_roles),
         web.put("/roles/{principal}", put_roles),
+        web.get("/app-roles", get_app_roles),
+        web.put("/app-roles/{principal}", put_app_roles),
         web.post("/reset", reset),
     ]

@@ -30,6 +30,7 @@ def describe(names: Names, ca_file: Path, bundle_file: Path) -> dict[str, Any]:
             "resource_group": names.resource_group,
         },
         "eventgrid": {"topic_endpoint": f"https://{names.topic_host}:{HTTPS_PORT}/api/events"},
+        "entra": {"issuer": names.entra_issuer, "audience": names.api_client_id},
         "control": {"url": names.control_url},
         "ca_file": str(ca_file),
         "ca_bundle_file": str(bundle_file),  # for clients that also call the outside world

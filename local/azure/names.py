@@ -28,6 +28,9 @@ class Names:
     vault_name: str = "kv-rollover-local"
     topic_name: str = "evgt-rollover-local"
     id_scope: str = "0ne00000001"
+    # The app's own API as it is registered at Entra: a client ID, and the Application ID URI it is asked for by.
+    api_client_id: str = "00000000-0000-0000-0000-00000000d1a3"
+    api_uri: str = "api://rollover"
     # Policy names are those that Azure makes with the resource.
     dps_policies: dict[str, str] = field(default_factory=lambda: {"provisioningserviceowner": _key()})
     hub_policies: dict[str, str] = field(
@@ -63,13 +66,26 @@ class Names:
         return f"{self.net}.6"
 
     @property
+    def entra_host(self) -> str:
+        return f"{self.net}.7"
+
+    @property
     def addresses(self) -> list[str]:
         """Every address that the server certificate must name."""
-        return [f"{self.net}.{number}" for number in range(1, 7)]
+        return [f"{self.net}.{number}" for number in range(1, 8)]
 
     @property
     def vault_url(self) -> str:
         return f"https://{self.vault_host}:{HTTPS_PORT}"
+
+    @property
+    def entra_url(self) -> str:
+        """The tenant's authority, as ``https://login.microsoftonline.com/{tenant}`` is one."""
+        return f"https://{self.entra_host}:{HTTPS_PORT}/{self.tenant_id}"
+
+    @property
+    def entra_issuer(self) -> str:
+        return f"{self.entra_url}/v2.0"
 
     @property
     def identity_endpoint(self) -> str:

@@ -14,6 +14,7 @@ from local.azure.control import control_app
 from local.azure.dps.mqtt import DpsMqtt
 from local.azure.dps.routes import dps_app
 from local.azure.eventgrid.routes import topic_app
+from local.azure.identity.metadata import entra_app
 from local.azure.identity.routes import identity_app
 from local.azure.iothub.mqtt import HubMqtt
 from local.azure.iothub.routes import hub_app
@@ -62,6 +63,7 @@ class Serving:
         await self._https(arm_app(world), names.arm_host)
         await self._https(vault_app(world), names.vault_host)
         await self._https(topic_app(world), names.topic_host)
+        await self._https(entra_app(world), names.entra_host)
         await self._https(dps_app(world), names.dps_host)
         await self._https(hub_app(world), names.hub_host)
         await self._mqtts(DpsMqtt(world), names.dps_host)

@@ -35,7 +35,7 @@ class World:
         self.journal = Journal(self.clock)
         # Called every second and after each move of the clock: renewals, expiries, jobs that fall due.
         self.ticks: list[Callable[[], None]] = []
-        self.identity = Identity(self.clock, self.names.tenant_id)
+        self.identity = Identity(self.clock, self.names)
         self.eventgrid = EventGrid(self)
         self.vault = Vault(self)
         self.ticks.append(lambda: run_due(self.vault, self.knobs, self.clock.now()))

@@ -23,6 +23,7 @@ from azure.keyvault.certificates import (
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from local.rehearse.calling import api_of
 from local.rehearse.moving import Identity, MovedClock
 
 ENROLLMENT_TAG = "rollover-enrollment"
@@ -137,9 +138,7 @@ class Operator:
 
     def rollovers(self) -> list[dict[str, Any]]:
         """What GET /api/rollovers lists, latest first."""
-        functions = self._document["functions"]
-        url = f"{functions['url']}/api/rollovers"
-        answer = requests.get(url, headers={"x-functions-key": functions["key"]}, timeout=30)
+        answer = api_of(self._document, "operator").call("GET", "/api/rollovers")
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()["rollovers"]
         return found

@@ -1,23 +1,29 @@
-"""IoT Hub service API: device identities and jobs (azure-iot-hub 2.7)."""
+"""IoT Hub service API: device identities, queries and jobs (azure-iot-hub 2.7)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, JobRequest
+from azure.iot.hub.models import CloudToDeviceMethod, JobRequest, QuerySpecification, TwinProperties
+from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
-from shared.decide import Job
-from shared.enrollment import HubIdentity
+from shared.enrollment import HubIdentity, Twin, parse_time
 from shared.errors import NotFound
+from shared.seen import Job
 from shared.settings import Settings
 
 FINISHED = ("completed", "failed", "cancelled")
 JOB_SECONDS = 300
 """How long the hub may try to run a job; offline devices fail it at once."""
 METHOD_SECONDS = 30
+PAGE = 1000
+THUMBPRINTS = 20
+"""How many go into one query, which the hub takes up to 8,192 characters: each stands there four times."""
 
 
 class HubClient:
@@ -51,26 +57,99 @@ class HubClient:
             status_reason=device.status_reason,
             device_scope=device.device_scope,
             parent_scopes=tuple(device.parent_scopes or ()),
+            generation=device.generation_id or "",
+            connected=device.connection_state == "Connected",
+            connection_changed=_time(device.connection_state_updated_time),
+            queued_messages=device.cloud_to_device_message_count or 0,
         )
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
-        """Write both thumbprints, carrying everything else over: the call rewrites the identity whole.
+    def holders(self, thumbprints: Collection[str]) -> list[str]:
+        """IDs of the devices whose twin shows one of the thumbprints in either slot, in order.
+
+        By query, which the hub answers from an index that lags. That it can filter by thumbprints is not documented,
+        so every row is looked at again; nor is whether it keeps the case in which a thumbprint was written, so both
+        cases are asked for.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused.
+        """
+        wanted = {normalize_thumbprint(one) for one in thumbprints}
+        found: set[str] = set()
+        for some in batched(sorted(wanted), THUMBPRINTS, strict=False):
+            rows = self._rows(f"SELECT deviceId, x509Thumbprint FROM devices WHERE {_shows(some)}")  # noqa: S608 quoted
+            found.update(device_id for device_id, shown in rows if not wanted.isdisjoint(shown))
+        return sorted(found)
+
+    def _rows(self, query: str) -> Iterator[tuple[str, set[str | None]]]:
+        """Device ID and thumbprints of each row, page by page."""
+        more = None
+        while True:
+            with answers_of(self._name, "the query of devices"):
+                page = self._registry.query_iot_hub(QuerySpecification(query=query), more, PAGE)
+            for row in page.items:
+                slots = row.x509_thumbprint
+                shown = (slots.primary_thumbprint, slots.secondary_thumbprint) if slots else ()
+                yield row.device_id, {_thumbprint(one) for one in shown}
+            if not (more := page.continuation_token):
+                return
+
+    def rewrite(self, identity: HubIdentity) -> None:
+        """Write thumbprints, status and reason, carrying everything else over: the call rewrites the identity whole.
+
+        Only for identities by thumbprint or by CA: a rewrite of any other would have to carry its keys.
 
         Raises:
             Conflict, NotFound, ServiceUnavailable, ServiceRefused.
         """
+        status = "enabled" if identity.enabled else "disabled"
+        kept: dict[str, Any] = {
+            "iot_edge": identity.iot_edge,
+            "status_reason": identity.status_reason,
+            "device_scope": identity.device_scope,
+            "parent_scopes": list(identity.parent_scopes) or None,
+        }
         with answers_of(self._name, f"PUT device {identity.device_id}"):
-            self._registry.update_device_with_x509(
-                identity.device_id,
-                identity.etag,
-                primary,
-                secondary,
-                "enabled" if identity.enabled else "disabled",
-                iot_edge=identity.iot_edge,
-                status_reason=identity.status_reason,
-                device_scope=identity.device_scope,
-                parent_scopes=list(identity.parent_scopes) or None,
-            )
+            if identity.authentication == "certificateAuthority":
+                self._registry.update_device_with_certificate_authority(
+                    identity.device_id, identity.etag, status, **kept
+                )
+            else:
+                self._registry.update_device_with_x509(
+                    identity.device_id, identity.etag, identity.primary, identity.secondary, status, **kept
+                )
+
+    def delete(self, identity: HubIdentity) -> None:
+        """Delete the identity that was read, and its twin with it.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"DELETE device {identity.device_id}"):
+            self._registry.delete_device(identity.device_id, identity.etag)
+
+    def twin(self, device_id: str) -> Twin | None:
+        """Tags and desired properties; None when there is no such device."""
+        try:
+            with answers_of(self._name, f"GET twin {device_id}"):
+                found = self._registry.get_twin(device_id)
+        except NotFound:
+            return None
+        desired = (found.properties.desired if found.properties else None) or {}
+        return Twin(
+            etag=found.etag,
+            tags=dict(found.tags or {}),
+            desired={name: value for name, value in desired.items() if not name.startswith("$")},
+        )
+
+    def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
+        """Replace tags and desired properties as they were read; reported properties are the device's own.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        body = TwinBody(tags=dict(twin.tags), properties=TwinProperties(desired=dict(twin.desired)))
+        with answers_of(self._name, f"PUT twin {device_id}"):
+            self._registry.replace_twin(device_id, body, read.etag)
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.
@@ -104,6 +183,19 @@ class HubClient:
         if counted is not None:
             summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
         return Job(finished=response.status in FINISHED, summary=summary)
+
+
+def _time(value: Any) -> datetime | None:
+    """When the hub says so; the year 1 stands for never."""
+    if isinstance(value, str):
+        value = parse_time(value)
+    return value if isinstance(value, datetime) and value.year > 1 else None
+
+
+def _shows(thumbprints: Iterable[str]) -> str:
+    both_cases = [cased.replace("'", "''") for one in thumbprints for cased in (one, one.lower())]
+    listed = ", ".join(f"'{one}'" for one in both_cases)
+    return f"x509Thumbprint.primaryThumbprint IN [{listed}] OR x509Thumbprint.secondaryThumbprint IN [{listed}]"
 
 
 def _thumbprint(value: str | None) -> str | None:

@@ -1,6 +1,6 @@
-"""DPS service API: individual enrollments (azure-iot-deviceprovisioning, data plane 2021-10-01)."""
+"""DPS service API: individual enrollments and groups (azure-iot-deviceprovisioning, data plane 2021-10-01)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,11 +11,15 @@ from azure.iot.deviceprovisioning import DeviceProvisioningClient
 from shared.clients.answers import NO_RETRY, answers_of
 from shared.enrollment import Enrollment, parse_enrollment, parse_registration
 from shared.errors import NotFound
+from shared.group import Group, parse_group
 from shared.settings import Settings
+
+EVERYTHING = {"query": "SELECT *"}
+PAGE = 1000
 
 
 class ProvisioningClient:
-    """Reads and writes individual enrollments."""
+    """Reads and writes individual enrollments, and lists them and the groups."""
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
         self._name = f"DPS {urlsplit(settings.dps_endpoint).hostname}"
@@ -43,6 +47,26 @@ class ProvisioningClient:
         except NotFound:
             return enrollment
         return replace(enrollment, registration=parse_registration(state))
+
+    def enrollments(self) -> Iterator[Enrollment]:
+        """Every individual enrollment, read page by page as it is asked for; without registration records.
+
+        Raises:
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, "the query of enrollments"):
+            for body in self._client.enrollment.query(EVERYTHING, top=PAGE):
+                yield parse_enrollment(body)
+
+    def groups(self) -> Iterator[Group]:
+        """Every enrollment group.
+
+        Raises:
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, "the query of groups"):
+            for body in self._client.enrollment_group.query(EVERYTHING, top=PAGE):
+                yield parse_group(body)
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read.

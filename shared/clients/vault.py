@@ -7,8 +7,8 @@ from azure.keyvault.certificates import CertificateClient, KeyVaultCertificate
 
 from shared.certificate import Certificate, parse_certificate
 from shared.clients.answers import NO_RETRY, answers_of
-from shared.decide import Issuance, VaultVersion
 from shared.errors import BadInput, NotFound
+from shared.seen import Issuance, VaultVersion
 from shared.services import Listed, Tagged
 from shared.settings import Settings
 
@@ -31,7 +31,12 @@ class VaultClient:
         """Every certificate of the vault."""
         with answers_of("Key Vault", "the list of certificates"):
             for properties in self._client.list_properties_of_certificates():
-                yield Listed(str(properties.name), properties.expires_on)
+                yield Listed(
+                    name=str(properties.name),
+                    ends=properties.expires_on,
+                    sha1_thumbprint=bytes(properties.x509_thumbprint or b"").hex().upper(),
+                    tags=dict(properties.tags or {}),
+                )
 
     def latest(self, name: str) -> Tagged | None:
         """The latest version, enabled or not; None when there is no such certificate.

@@ -126,7 +126,7 @@ def test_an_edit_by_somebody_else_in_between_is_kept():
     world.dps.replace = overtaken
     for _ in range(2):
         after = deliver(world, STEP)
-    assert world.dps.enrollments[DEVICE]["initialTwin"] == {"tags": {"site": 8}}
+    assert world.dps.enrolled[DEVICE]["initialTwin"] == {"tags": {"site": 8}}
     assert after.status == "done"
 
 

@@ -4,15 +4,24 @@ Queue names, routes and function names are contracts with messages in flight, ca
 ``function_app.json`` holds them. It is changed only on purpose.
 """
 
+import base64
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import azure.functions as func
 import pytest
 
+import function_app
+import shared.services
 from shared.rollover import Step
+from shared.services import Services
+from tests.fakes import InMemoryCallers
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("function_app.json")
@@ -74,14 +83,76 @@ def test_every_function_lies_in_the_file_of_its_name_and_every_file_is_registere
     assert {"report_poisoned" if name in steps else name for name in indexed["functions"]} == files
 
 
-def test_no_function_is_open_to_the_world(indexed):
-    levels = {
-        binding["authLevel"]
-        for function in indexed["functions"].values()
-        for binding in function["bindings"]
-        if binding["type"] == "httpTrigger"
-    }
-    assert levels <= {"FUNCTION", "ADMIN"}
+@cache  # an app can be indexed once
+def http_functions() -> dict[str, tuple[dict[str, Any], Callable[..., func.HttpResponse]]]:
+    """Name → HTTP trigger and the function itself, of every function that HTTP calls."""
+    found = {}
+    for function in function_app.app.get_functions():
+        bindings = json.loads(function.get_function_json())["bindings"]
+        for trigger in (binding for binding in bindings if binding["type"] == "httpTrigger"):
+            found[function.get_function_name()] = (trigger, function.get_user_function())
+    return found
+
+
+class Untouched:
+    """A service that nobody may use."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was used before the caller was known")
+
+
+@pytest.fixture
+def nothing_but_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services of which only the callers work, wherever somebody has got hold of them."""
+    ports = {field.name: Untouched() for field in dataclasses.fields(Services)}
+    found = Services(**{**ports, "callers": InMemoryCallers()})
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("shared.", "functions.")) and hasattr(module, "services") and module is not shared.services:
+            monkeypatch.setattr(module, "services", lambda: found)
+    monkeypatch.setattr(shared.services, "services", lambda: found)
+
+
+NOBODY = {
+    "no token": {},
+    "an empty token": {"Authorization": "Bearer "},
+    "a token that is none": {"Authorization": "Bearer nonsense"},
+    "a function key": {"x-functions-key": "key"},
+    "what a front end says about the caller": {
+        "X-MS-CLIENT-PRINCIPAL": base64.b64encode(b'{"claims": [{"typ": "roles", "val": "Breach.Execute"}]}').decode(),
+        "X-MS-CLIENT-PRINCIPAL-ID": "id-of-oncall",
+        "X-MS-CLIENT-PRINCIPAL-NAME": "oncall",
+        "X-MS-TOKEN-AAD-ACCESS-TOKEN": "oncall",
+    },
+}
+
+
+@pytest.mark.parametrize("name", http_functions())
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [*((headers, 401) for headers in NOBODY.values()), ({"Authorization": "Bearer stranger"}, 403)],
+    ids=[*NOBODY, "a token without a role"],
+)
+@pytest.mark.usefixtures("nothing_but_callers")
+def test_no_function_is_open_to_the_world(name, headers, status):
+    """The host lets everybody in (anonymous), since it knows nothing of people; so every function asks, before it does
+    anything, who calls. Whoever adds one finds it here."""
+    trigger, function = http_functions()[name]
+    assert trigger["authLevel"] == "ANONYMOUS"
+    for method in trigger["methods"]:
+        request = func.HttpRequest(
+            method,
+            f"https://app.example/api/{trigger['route']}?code=key",
+            headers=headers,
+            params={"code": "key"},
+            route_params={"id": "individual.dev-01.1"},
+            body=b"{}",
+        )
+        assert function(request).status_code == status
+
+
+def test_the_functions_that_http_calls_are_found():
+    """Else the test above would hold for an app that it does not see."""
+    assert set(http_functions()) >= {"rollover", "rollovers"}
 
 
 HEAVY = (
@@ -92,6 +163,7 @@ HEAVY = (
     "azure.iot",
     "azure.keyvault",
     "azure.storage",
+    "jwt",
     "msrest",
     "requests",
     "shared.clients.",

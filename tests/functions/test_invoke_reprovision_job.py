@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Job
 from shared.errors import ServiceUnavailable
 from shared.rollover import ACT_LEASE, Rollover, Step
+from shared.seen import Job
 from tests.builders import (
     DEVICE,
     NEW_256,

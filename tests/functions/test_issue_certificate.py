@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Issuance
 from shared.errors import BadInput, Conflict, ServiceRefused, ServiceUnavailable
 from shared.rollover import ACT_LEASE, Step
+from shared.seen import Issuance
 from tests.builders import CERTIFICATE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
 from tests.fakes import World
 

@@ -12,7 +12,7 @@ from azure.core.credentials import AccessToken
 from shared.certificate import parse_certificate
 from shared.certificate_event import take_event
 from shared.clients.hub import HubClient
-from shared.decide import has_moved
+from shared.decide_expiry import has_moved
 from shared.errors import BadInput, Misconfigured, ServiceUnavailable
 from shared.nudges import encode_nudge
 from shared.poison import report
@@ -138,14 +138,14 @@ def test_a_row_that_cannot_be_read_stops_no_sweep() -> None:
 
 def test_what_was_mended_and_breaks_again_is_said_again() -> None:
     world = a_story()
-    body = world.dps.enrollments.pop(DEVICE.lower())
+    body = world.dps.enrolled.pop(DEVICE.lower())
     for _ in range(30):
         sweep(world.services)
         world.clock.advance(timedelta(hours=1))
     assert world.topic.kinds() == ["Rollover.CannotBegin"], "once, while it lasts"
-    world.dps.enrollments[DEVICE.lower()] = body
+    world.dps.enrolled[DEVICE.lower()] = body
     world.clock.advance(timedelta(days=365))
-    del world.dps.enrollments[DEVICE.lower()]
+    del world.dps.enrolled[DEVICE.lower()]
     sweep(world.services)
     assert world.topic.kinds() == ["Rollover.CannotBegin"] * 2
 

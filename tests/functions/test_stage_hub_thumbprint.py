@@ -86,14 +86,14 @@ def test_a_device_without_identity_is_left_to_its_first_registration():
 
 def test_a_device_that_registers_between_reading_and_writing_is_not_overwritten():
     world = a_world_at_this_step()
-    replace = world.hub.replace_thumbprints
+    replace = world.hub.rewrite
 
-    def overtaken(identity, primary, secondary):
-        world.hub.replace_thumbprints = replace
+    def overtaken(identity):
+        world.hub.rewrite = replace
         device_moves(world)
-        replace(identity, primary, secondary)
+        replace(identity)
 
-    world.hub.replace_thumbprints = overtaken
+    world.hub.rewrite = overtaken
     deliver(world, STEP)
     assert thumbprints(world) == (NEW_256, NEW_256)
 
@@ -110,7 +110,7 @@ def test_a_stranger_at_the_hub_ends_the_rollover_and_is_left_where_it_is():
 def test_an_effect_that_never_shows_calls_a_person_in_the_end():
     """The hub takes the write and shows the old state: eight times, ever further apart, then it is enough."""
     world = a_world_at_this_step()
-    world.hub.replace_thumbprints = lambda *_: None
+    world.hub.rewrite = lambda *_: None
     for _ in range(20):
         after = deliver(world, STEP)
         if after.outcome:

@@ -71,7 +71,7 @@ OBSTACLES = {
         lambda w: w.vault.kept.update({CERTIFICATE: Kept([parse_certificate(a_certificate(None).der)])}),
         "neither a tag rollover-enrollment nor a common name",
     ),
-    "DPS has no such enrollment": (lambda w: w.dps.enrollments.clear(), "no individual enrollment 'dev-01'"),
+    "DPS has no such enrollment": (lambda w: w.dps.enrolled.clear(), "no individual enrollment 'dev-01'"),
     "the enrollment is not ours to roll": (
         lambda w: w.dps.edit(DEVICE, lambda body: body.update(credentialPolicyName="fleet")),
         "credential policy",
@@ -95,7 +95,7 @@ def test_what_is_in_the_way_is_said_in_the_ledger_and_once_on_the_topic_when(cha
 
 def test_what_is_in_the_way_is_published_later_when_the_topic_is_down():
     world = a_story()
-    world.dps.enrollments.clear()
+    world.dps.enrolled.clear()
     world.topic.down = True
     look(world)
     world.topic.down = False

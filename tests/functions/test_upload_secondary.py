@@ -44,9 +44,9 @@ def test_the_standby_slot_is_filled_and_the_other_kept(standby, slots):
 def test_nothing_is_written_when_a_slot_holds_it_already():
     world = a_world_at_this_step()
     world.dps.enroll(DEVICE, OLD, NEW)
-    etag = world.dps.enrollments[DEVICE]["etag"]
+    etag = world.dps.enrolled[DEVICE]["etag"]
     assert deliver(world, STEP).next_step is Step.STAGE_HUB_THUMBPRINT
-    assert world.dps.enrollments[DEVICE]["etag"] == etag
+    assert world.dps.enrolled[DEVICE]["etag"] == etag
 
 
 def test_five_copies_of_a_nudge_write_once():
@@ -59,9 +59,9 @@ def test_five_copies_of_a_nudge_write_once():
 def test_everything_else_in_the_enrollment_stays_as_it_was():
     world = a_world_at_this_step()
     world.dps.edit(DEVICE, lambda body: body.update(initialTwin={"tags": {"site": 7}}, futureField=[1]))
-    before = world.dps.enrollments[DEVICE]
+    before = world.dps.enrolled[DEVICE]
     deliver(world, STEP)
-    after = world.dps.enrollments[DEVICE]
+    after = world.dps.enrolled[DEVICE]
     changed = {"attestation", "etag"}
     assert {k: v for k, v in after.items() if k not in changed} == {k: v for k, v in before.items() if k not in changed}
 
@@ -83,7 +83,7 @@ def test_an_edit_by_somebody_else_in_between_is_kept_and_the_step_decides_anew()
     edit_in_between(world, lambda body: body.update(initialTwin={"tags": {"site": 8}}))
     deliver(world, STEP)
     deliver(world, STEP)
-    assert world.dps.enrollments[DEVICE]["initialTwin"] == {"tags": {"site": 8}}
+    assert world.dps.enrolled[DEVICE]["initialTwin"] == {"tags": {"site": 8}}
     assert world.dps.slots(DEVICE) == (OLD_256, NEW_256)
 
 
@@ -93,7 +93,7 @@ def test_a_certificate_that_somebody_else_puts_into_the_slot_in_between_is_not_o
     def meddle(body):
         other = a_story()
         other.dps.enroll(DEVICE, OLD, STRANGER)
-        body["attestation"] = other.dps.enrollments[DEVICE]["attestation"]
+        body["attestation"] = other.dps.enrolled[DEVICE]["attestation"]
 
     edit_in_between(world, meddle)
     after = deliver(world, STEP)
@@ -108,7 +108,7 @@ def test_the_same_certificate_uploaded_by_somebody_else_in_between_is_as_good():
     def same(body):
         other = a_story()
         other.dps.enroll(DEVICE, OLD, NEW)
-        body["attestation"] = other.dps.enrollments[DEVICE]["attestation"]
+        body["attestation"] = other.dps.enrolled[DEVICE]["attestation"]
 
     edit_in_between(world, same)
     assert deliver(world, STEP).next_step is Step.STAGE_HUB_THUMBPRINT

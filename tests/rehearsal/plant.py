@@ -20,6 +20,7 @@ from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 
 from local.children import tied
 from local.functions_host import settings
+from local.rehearse.calling import Api, api_of
 from tests.standin import StandIn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -189,20 +190,22 @@ class Host:
         """What the app has written so far."""
         return list(requests.get(f"{self.url}/admin/local/writes", headers=self._master, timeout=10).json())
 
+    def api(self, principal: str = "operator") -> Api:
+        """The app's HTTP API, as this principal."""
+        return api_of({**self.plant.document, "functions": {"url": self.url}}, principal)
+
     def rollovers(self, name: str | None = None) -> list[dict[str, Any]]:
         """The app's own list."""
         query = {"registration_id": name} if name else {}
-        headers = {"x-functions-key": self.keys["function"]}
         try:
-            answer = requests.get(f"{self.url}/api/rollovers", params=query, headers=headers, timeout=30)
+            answer = self.api().call("GET", "/api/rollovers", params=query)
         except requests.ConnectionError:
             return []  # killed at this moment
         return list(answer.json()["rollovers"]) if answer.ok else []
 
     def show(self, rollover_id: str) -> dict[str, Any]:
         """One rollover with its history."""
-        headers = {"x-functions-key": self.keys["function"]}
-        return dict(requests.get(f"{self.url}/api/rollovers/{rollover_id}", headers=headers, timeout=30).json())
+        return dict(self.api().call("GET", f"/api/rollovers/{rollover_id}").json())
 
     def stop(self) -> None:
         """End it in an orderly way."""

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Issuance, Observation
-from shared.rollover import Act, Back, NeedsPerson, Refuse, Step, Wait
+from shared.rollover import PLANS, Act, Back, NeedsPerson, Plan, Refuse, Step, Wait
+from shared.seen import Issuance, Observation
 from tests.builders import (
     NEW,
     OLD,
@@ -21,7 +21,7 @@ from tests.builders import (
 )
 from tests.certificates import NOW
 
-ISSUE, UPLOAD, STAGE, INVOKE, DELETE = Step
+ISSUE, UPLOAD, STAGE, INVOKE, DELETE = PLANS[Plan.EXPIRY]
 LATER = NOW + timedelta(hours=1)
 """A registration at this time is one since the rollover began."""
 AFTER_END = OLD.not_after + timedelta(minutes=1)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.decide import Issuance, standby_slot
+from shared.decide_expiry import standby_slot
 from shared.enrollment import Slot
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Step, Wait
+from shared.seen import Issuance
 from tests.builders import (
     EXPIRED,
     NEW,

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.decide import Job
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Wait, intend
+from shared.seen import Job
 from tests.builders import (
     NEW,
     OLD,

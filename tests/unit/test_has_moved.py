@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.decide import has_moved
+from shared.decide_expiry import has_moved
 from shared.enrollment import HubIdentity
 from shared.rollover import Step
 from tests.builders import NEW, OLD, STRANGER, a_rollover, an_enrollment, an_identity

@@ -29,7 +29,8 @@ def refusal(**changes: str | None) -> str:
 def test_the_example_that_is_shipped_is_complete_and_right():
     values = json.loads(EXAMPLE.read_text())["Values"]
     settings = read_settings(values)
-    assert settings == read_settings({k: values[k] for k in GOOD}), "it shows the defaults"
+    shown = [*GOOD, "ENTRA_ISSUER", "ENTRA_AUDIENCE"]
+    assert settings == read_settings({k: values[k] for k in shown}), "it shows the defaults"
 
 
 def test_what_is_not_set_has_careful_defaults():
@@ -40,6 +41,8 @@ def test_what_is_not_set_has_careful_defaults():
     assert settings.due.share == 0.34
     assert settings.reprovision_method == "reprovision"
     assert settings.verify_challenge_resource is True
+    assert settings.breach_fuse == 10
+    assert (settings.entra_issuer, settings.entra_audience) == (None, None), "then the API is closed"
 
 
 def test_what_the_platform_team_decides_is_read():
@@ -131,6 +134,10 @@ WRONG = {
     "more days than a calendar has": ("STRAGGLER_GRACE_DAYS", "1e12"),
     "a share that is everything, so that a certificate is near expiry at birth": ("ROLL_LIFETIME_SHARE", "1"),
     "a share in percent": ("ROLL_LIFETIME_SHARE", "34"),
+    "a fuse for none": ("BREACH_FUSE", "0"),
+    "a fuse for half a device": ("BREACH_FUSE", "2.5"),
+    "a fuse that is no number": ("BREACH_FUSE", "ten"),
+    "a fuse that never blows": ("BREACH_FUSE", "9999999"),
     "a switch that is neither": ("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", "maybe"),
 }
 
@@ -138,6 +145,29 @@ WRONG = {
 @pytest.mark.parametrize(("name", "value"), WRONG.values(), ids=WRONG.keys())
 def test_a_setting_is_refused_by_name_when_it_is(name, value):
     assert name in refusal(**{name: value})
+
+
+ISSUER = "https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0"
+
+
+def test_who_calls_is_told_by_issuer_and_audience():
+    settings = read_settings({**GOOD, "ENTRA_ISSUER": ISSUER, "ENTRA_AUDIENCE": " the-api "})
+    assert (settings.entra_issuer, settings.entra_audience) == (ISSUER, "the-api")
+
+
+@pytest.mark.parametrize("alone", [{"ENTRA_ISSUER": ISSUER}, {"ENTRA_AUDIENCE": "the-api"}])
+def test_neither_issuer_nor_audience_goes_alone(alone):
+    """Half a lock must not look like none, which is a closed API on purpose."""
+    assert "ENTRA_ISSUER and ENTRA_AUDIENCE go together" in refusal(**alone)
+
+
+@pytest.mark.parametrize("issuer", [ISSUER.replace("https", "http"), "login.microsoftonline.com", "https://"])
+def test_an_issuer_must_be_reached_by_https(issuer):
+    assert "ENTRA_ISSUER must" in refusal(ENTRA_ISSUER=issuer, ENTRA_AUDIENCE="the-api")
+
+
+def test_the_fuse_is_read():
+    assert read_settings({**GOOD, "BREACH_FUSE": "25"}).breach_fuse == 25
 
 
 def test_a_connection_string_is_never_shown():

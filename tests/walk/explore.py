@@ -22,7 +22,7 @@ WRITES = 8
 
 def _slot_edit(change: dict[str, object]) -> Move:
     def edit(state: State) -> None:
-        if NAME not in state.dps.enrollments:
+        if NAME not in state.dps.enrolled:
             return
 
         def apply(body: dict) -> None:  # type: ignore[type-arg]
@@ -38,7 +38,7 @@ def _slot_edit(change: dict[str, object]) -> Move:
 
 def _status_edit(status: str) -> Move:
     def edit(state: State) -> None:
-        if NAME in state.dps.enrollments:
+        if NAME in state.dps.enrolled:
             state.dps.edit(NAME, lambda body: body.update(provisioningStatus=status))
 
     return edit
@@ -65,7 +65,7 @@ PERSON: dict[str, Move] = {
     "puts a stranger in primary": _slot_edit({"primary": _stranger()}),
     "puts a stranger in secondary": _slot_edit({"secondary": _stranger()}),
     "disables the enrollment": _status_edit("disabled"),
-    "deletes the enrollment": lambda state: state.dps.enrollments.pop(NAME, None) and None,
+    "deletes the enrollment": lambda state: state.dps.enrolled.pop(NAME, None) and None,
     "writes the hub thumbprints": _hub_by_hand,
     "deletes the identity": lambda state: state.hub.identities.pop(NAME, None) and None,
 }

@@ -20,6 +20,7 @@ from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
 from shared.errors import Conflict, ServiceUnavailable
 from shared.ledger import Ledger, Write
 from shared.nudges import encode_nudge
+from shared.previews import Previews
 from shared.rollover import Rollover, Step
 from shared.services import Services
 from shared.stepping import Effect, carry_out
@@ -27,6 +28,7 @@ from tests.certificates import NOW, generation
 from tests.fakes import (
     HUB,
     Clock,
+    InMemoryCallers,
     InMemoryDps,
     InMemoryHub,
     InMemoryTable,
@@ -105,7 +107,7 @@ class State:
         dps, hub, vault, table = (copy.copy(x) for x in (self.dps, self.hub, self.vault, self.table))
         clock = Clock(self.clock.time)
         dps._clock = clock
-        dps.enrollments, dps.registrations = dict(dps.enrollments), dict(dps.registrations)
+        dps.enrolled, dps.registrations = dict(dps.enrolled), dict(dps.registrations)
         hub.identities, hub.jobs, hub.asked = dict(hub.identities), dict(hub.jobs), []
         vault.kept = {name: replace(kept, versions=list(kept.versions)) for name, kept in vault.kept.items()}
         table.rows = dict(table.rows)
@@ -120,8 +122,10 @@ class State:
             hub=watched,
             vault=watched,
             ledger=Ledger(watched),
+            previews=Previews(watched),
             nudges=watched,
             topic=RecordedTopic(),
+            callers=InMemoryCallers(),
             settings=replace(
                 some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS),
                 vault_url="https://vault.example",
@@ -155,7 +159,7 @@ class State:
 
     def may_register(self, sha256_thumbprint: str) -> bool:
         """Whether DPS admits the device with this certificate now."""
-        body = self.dps.enrollments.get(NAME)
+        body = self.dps.enrolled.get(NAME)
         enabled = body is not None and body["provisioningStatus"] == "enabled"
         held = sha256_thumbprint in self.device_has and not self.expired(sha256_thumbprint)
         return enabled and held and sha256_thumbprint in self.dps.slots(NAME)
@@ -168,7 +172,7 @@ class State:
     def key(self) -> tuple[Any, ...]:
         """What decides how the world goes on; times only as far as a decision compares them."""
         rollover = self.rollover()
-        body = self.dps.enrollments.get(NAME)
+        body = self.dps.enrolled.get(NAME)
         identity = self.hub.identities.get(NAME)
         return (
             body and (body["provisioningStatus"], self._letters(self.dps.slots(NAME))),
@@ -225,7 +229,7 @@ class Watched:
     # reading
     def enrollment(self, registration_id: str) -> Enrollment | None:
         dps = self._state.dps
-        body = dps.enrollments.get(registration_id.lower())
+        body = dps.enrolled.get(registration_id.lower())
         if body is None:
             return None
         unassigned = {"status": "unassigned"}
@@ -288,13 +292,14 @@ class Watched:
             if not state.knobs.retire_when_moved and not state.expired(gone):
                 raise Broken("I2: the outgoing certificate is retired before it has expired")
 
-    def replace_thumbprints(self, identity: HubIdentity, primary: str, secondary: str) -> None:
+    def rewrite(self, identity: HubIdentity) -> None:
         state = self._state
 
         def do() -> None:
-            accepted = set(identity.thumbprints())
-            state.hub.replace_thumbprints(identity, primary, secondary)
-            lost = accepted - {primary, secondary}
+            before = state.hub.identities.get(NAME)
+            accepted = set(before.thumbprints()) if before else set()
+            state.hub.rewrite(identity)
+            lost = accepted - set(identity.thumbprints())
             if state.device_uses in lost and not state.expired(state.device_uses):
                 raise Broken("the hub no longer accepts the certificate that the device uses")
 

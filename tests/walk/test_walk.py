@@ -84,7 +84,7 @@ def _stroll(start: State, ground: Ground, result: Walk, *, paths: int, length: i
 
 def test_the_walk_notices_when_the_outgoing_certificate_is_retired_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk that cannot fail proves nothing: without the guard of ``has_moved`` it must."""
-    monkeypatch.setattr("shared.decide.has_moved", lambda *_: True)
+    monkeypatch.setattr("shared.decide_expiry.has_moved", lambda *_: True)
     result = walk(a_state(Knobs(retire_when_moved=True)), budget=0, interrupts=False, limit=400)
     assert any("I2" in broken or "I0" in broken for broken in result.broken)
 
@@ -105,10 +105,10 @@ def test_the_walk_notices_when_the_other_slot_is_not_kept(monkeypatch: pytest.Mo
 
 def test_the_walk_notices_a_step_that_claims_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that always says "already done" must not go unnoticed."""
-    from shared import decide
+    from shared import decide_expiry
     from shared.rollover import AlreadyDone
 
-    monkeypatch.setattr(decide, "_delete_primary", lambda *_: AlreadyDone("it is so"))
+    monkeypatch.setattr(decide_expiry, "_delete_primary", lambda *_: AlreadyDone("it is so"))
     result = walk(a_state(Knobs()), budget=0, interrupts=False, limit=400)
     assert any("I0" in broken for broken in result.broken)
 

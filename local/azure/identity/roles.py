@@ -2,12 +2,15 @@
 
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from aiohttp import web
 
 from local.azure.clock import Clock
+from local.azure.identity.app_roles import APP_ROLES, DEFAULT_APP_ROLES
 from local.azure.identity.tokens import BadToken, Tokens
+from local.azure.names import Names
 
 # Azure's built-in roles (docs: built-in roles; "Control access to DPS/IoT Hub by using Microsoft Entra ID"), each with
 # the actions it allows here. Actions are <service>/<thing>/<verb>, after the data actions of the resource provider.
@@ -61,15 +64,17 @@ def client_id_of(principal: str) -> str:
 class Identity:
     """Principals with their roles; issues tokens to them and checks the tokens of requests."""
 
-    def __init__(self, clock: Clock, tenant_id: str) -> None:
-        self.tokens = Tokens(clock, tenant_id)
-        self.tenant_id = tenant_id
+    def __init__(self, clock: Clock, names: Names) -> None:
+        self.tokens = Tokens(clock, names)
+        self._names = names
         self.assignments: dict[str, tuple[str, ...]] = {}
+        self.app_roles: dict[str, tuple[str, ...]] = {}
         self.reset()
 
     def reset(self) -> None:
         """The principals and roles of a fresh installation."""
         self.assignments = dict(DEFAULT_ASSIGNMENTS)
+        self.app_roles = dict(DEFAULT_APP_ROLES)
 
     def assign(self, principal: str, roles: Iterable[str]) -> None:
         """Give a principal exactly these roles. ValueError for a role that is not Azure's or not known here."""
@@ -78,9 +83,23 @@ class Identity:
             raise ValueError(f"no role named {', '.join(unknown)}; there are: {', '.join(ROLES)}")
         self.assignments[principal] = roles
 
+    def assign_app_roles(self, principal: str, roles: Iterable[str]) -> None:
+        """Give a principal exactly these roles of the app's own API. ValueError for one that the API has not."""
+        roles = tuple(roles)
+        if unknown := [role for role in roles if role not in APP_ROLES]:
+            raise ValueError(f"no app role named {', '.join(unknown)}; there are: {', '.join(APP_ROLES)}")
+        self.app_roles[principal] = roles
+
+    def issue(self, principal: str, resource: str) -> tuple[str, datetime]:
+        """A token for `resource` and the moment it ends: v2.0 for the app's own API, v1.0 for Azure's services."""
+        client_id = client_id_of(principal)
+        if resource in (self._names.api_uri, self._names.api_client_id):
+            return self.tokens.issue_v2(principal, client_id, self.app_roles.get(principal, ()))
+        return self.tokens.issue(principal, client_id, resource)
+
     def principal_named(self, name_or_client_id: str) -> str | None:
         """The principal that has this name or client ID."""
-        for principal in self.assignments:
+        for principal in {**self.assignments, **self.app_roles}:
             if name_or_client_id in (principal, client_id_of(principal)):
                 return principal
         return None

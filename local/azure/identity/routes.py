@@ -32,7 +32,7 @@ def identity_app(identity: Identity, secret: str) -> web.Application:
         if principal is None:
             return _no(400, NOT_FOUND)
         client_id = client_id_of(principal)
-        access_token, expires = identity.tokens.issue(principal, client_id, resource)
+        access_token, expires = identity.issue(principal, resource)
         body = {
             "access_token": access_token,
             "expires_on": str(int(expires.timestamp())),

@@ -1,13 +1,23 @@
-"""Access tokens as Entra ID makes them for managed identities, on the stand-in's clock."""
+"""Access tokens as Entra ID makes them for managed identities, on the stand-in's clock.
 
+Azure's services take v1.0 tokens, the app's own API v2.0 ones (docs: access-tokens, "Token formats").
+"""
+
+import base64
+import hashlib
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import RSAAlgorithm
 
 from local.azure.clock import Clock
+from local.azure.names import Names
 
 LIFETIME = timedelta(hours=24)  # docs: managed identities, "tokens are cached for 24 hours"
 SKEW = timedelta(minutes=5)
@@ -23,11 +33,13 @@ class BadToken(Exception):
 class Tokens:
     """Issues and verifies RS256 tokens; the key is made at start and lives in memory."""
 
-    def __init__(self, clock: Clock, tenant_id: str) -> None:
+    def __init__(self, clock: Clock, names: Names) -> None:
         self._clock = clock
+        self._names = names
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.issuer = f"https://sts.windows.net/{tenant_id}/"
-        self._tenant_id = tenant_id
+        public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._kid = base64.urlsafe_b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
+        self.issuer = f"https://sts.windows.net/{names.tenant_id}/"
         self._moves: list[tuple[float, timedelta]] = []
         clock.subscribe(lambda distance: self._moves.append((time.monotonic(), distance)))
 
@@ -44,13 +56,50 @@ class Tokens:
             "oid": client_id,
             "sub": client_id,
             "appid": client_id,
-            "tid": self._tenant_id,
+            "tid": self._names.tenant_id,
             "ver": "1.0",
             "uti": uuid.uuid4().hex,
             # Entra has no such claim; it saves a look-up from GUID to the name that journals show.
             "principal": principal,
         }
         return jwt.encode(claims, self._key, algorithm="RS256"), expires
+
+    def issue_v2(self, principal: str, client_id: str, roles: Iterable[str]) -> tuple[str, datetime]:
+        """A v2.0 token for the app's own API and the moment it ends.
+
+        docs, access-token-claims-reference: `aud` "is always the client ID of the API", also when it was asked for by
+        its URI; `azp` takes the place of `appid`; only the header's `kid` names the key; a claim without a value is
+        absent. Unlike there, a `name` is given although nobody signs in: our principals stand for people too.
+        """
+        now = self._clock.now()
+        expires = now + LIFETIME
+        claims: dict[str, Any] = {
+            "aud": self._names.api_client_id,
+            "iss": self._names.entra_issuer,
+            "iat": int(now.timestamp()),
+            "nbf": int(now.timestamp()),
+            "exp": int(expires.timestamp()),
+            "azp": client_id,
+            "azpacr": "2",
+            "name": principal,
+            "oid": client_id,
+            "sub": client_id,
+            "tid": self._names.tenant_id,
+            "uti": uuid.uuid4().hex,
+            "ver": "2.0",
+        }
+        if granted := list(roles):
+            claims["roles"] = granted
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._kid}), expires
+
+    def jwks(self) -> dict[str, Any]:
+        """The signing keys (docs, access-tokens: "Validate the signing key issuer"); no `alg`, as there.
+
+        Left out: `x5t` and `x5c`, for this key has no certificate.
+        """
+        public = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        key = {"kty": "RSA", "use": "sig", "kid": self._kid, "n": public["n"], "e": public["e"]}
+        return {"keys": [{**key, "issuer": self._names.entra_issuer}]}
 
     def verify(self, token: str, audience: str) -> str:
         """The principal of a token that is ours, for `audience`, and not out of date; BadToken otherwise."""

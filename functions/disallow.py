@@ -1,0 +1,24 @@
+"""HTTP: POST /api/devices/{id}/disallow keeps one device out, by DPS and by the hub, until it is allowed again."""
+
+import azure.functions as func
+
+from shared.api import Answer, Asked, respond
+from shared.body import only, required_text, text_of
+from shared.operating import EXECUTE, disallow
+from shared.views import accepted
+
+bp = func.Blueprint()
+
+
+@bp.function_name("disallow")
+@bp.route(route="devices/{id}/disallow", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+def disallow_(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer the call."""
+    return func.HttpResponse(**respond(req, EXECUTE, take_call))
+
+
+def take_call(asked: Asked) -> Answer:
+    """Carry it out for a caller who may."""
+    only(asked.body, "reason", "ticket")
+    reason = required_text(asked.body, "reason")
+    return accepted(disallow(asked.route["id"], reason, text_of(asked.body, "ticket"), asked.caller, asked.services))

@@ -1,0 +1,30 @@
+"""Step: the device is back, and its twin has the tags and desired properties that it had.
+
+Deleting an identity deletes its twin (azure-docs#75861), and DPS makes the new one from the enrollment's initial
+twin. What is decided when is in ``shared.decide_breach``.
+"""
+
+import azure.functions as func
+
+from shared.errors import NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
+from shared.services import Services, services
+from shared.settings import STORAGE
+from shared.stepping import carry_out
+
+bp = func.Blueprint()
+
+
+@bp.function_name("restore_twin")
+@bp.queue_trigger(arg_name="nudge", queue_name=Step.RESTORE_TWIN.queue, connection=STORAGE)
+def restore_twin(nudge: func.QueueMessage) -> None:
+    """Carry out the step for the rollover that the message names."""
+    carry_out(Step.RESTORE_TWIN, nudge.get_body(), services(), effect=put_back)
+
+
+def put_back(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
+    """Write the tags and desired properties that were kept, over those that were just read."""
+    if seen.twin is None or seen.removed is None:
+        raise NotFound("the twin that was just read")
+    services.hub.replace_twin(rollover.device_id, seen.twin, seen.removed.twin)

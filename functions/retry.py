@@ -1,0 +1,24 @@
+"""HTTP: POST /api/rollovers/{id}/retry goes on with a rollover that ended without being done."""
+
+import azure.functions as func
+
+from shared.api import Answer, Asked, respond
+from shared.body import accepted_routes, only, required_text
+from shared.operating import OPERATE, retry
+from shared.views import accepted
+
+bp = func.Blueprint()
+
+
+@bp.function_name("retry")
+@bp.route(route="rollovers/{id}/retry", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+def retry_(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer the call."""
+    return func.HttpResponse(**respond(req, OPERATE, take_call))
+
+
+def take_call(asked: Asked) -> Answer:
+    """Carry it out for a caller who may."""
+    only(asked.body, "reason", "accept_escape_routes")
+    reason = required_text(asked.body, "reason")
+    return accepted(retry(asked.route["id"], reason, accepted_routes(asked.body), asked.caller, asked.services))

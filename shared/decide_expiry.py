@@ -1,0 +1,273 @@
+"""What each step of the expiry plan does, from what was seen. Pure.
+
+Every decision reads in one order: already so? harmful? too early? then act.
+
+What must hold (tests walk every reachable state for it): the enrollment never loses the last certificate that
+could let its device in; until the outgoing certificate is retired, a device holding either certificate can
+register; postconditions are about content ("no slot holds X"), never about emptiness, for DPS may mirror one
+slot into the other.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from shared.certificate import problems_of_successor
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
+from shared.pacing import job_patience, patience
+from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
+from shared.seen import Observation, Policy, Sources, VaultVersion
+
+ACTING_DOES_NOT_HELP = (
+    "see in the history what each attempt met; the sweep begins it again within a day, a new version at once"
+)
+
+LOOKS_AT: Mapping[Step, Sources] = {
+    Step.ISSUE_CERTIFICATE: Sources(vault=True),
+    Step.UPLOAD_SECONDARY: Sources(vault=True, enrollment=True),
+    Step.STAGE_HUB_THUMBPRINT: Sources(enrollment=True, identity=True),
+    Step.INVOKE_REPROVISION_JOB: Sources(enrollment=True, identity=True, job=True),
+    Step.DELETE_PRIMARY: Sources(enrollment=True, identity=True),
+}
+
+
+def _unfit(step: Step, seen: Observation) -> Verdict | None:
+    if not LOOKS_AT[step].enrollment:
+        return None
+    if seen.enrollment is None:
+        return Refuse("the enrollment no longer exists")
+    if reason := why_not_ours(seen.enrollment):
+        return Refuse(reason)
+    if not seen.enrollment.enabled:
+        return Wait("the enrollment is disabled; nothing is rolled until it is enabled", timedelta(hours=1))
+    return None
+
+
+def decide_step(step: Step, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
+    """The verdict on a step of the expiry plan."""
+    return _unfit(step, seen) or _decide(step, rollover, seen, policy)
+
+
+def _decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
+    match step:
+        case Step.ISSUE_CERTIFICATE:
+            return _issue_certificate(rollover, seen, policy)
+        case Step.UPLOAD_SECONDARY:
+            return _upload_secondary(rollover, seen, policy)
+        case Step.STAGE_HUB_THUMBPRINT:
+            return _stage_hub_thumbprint(rollover, seen)
+        case Step.INVOKE_REPROVISION_JOB:
+            return _invoke_reprovision_job(rollover, seen)
+        case Step.DELETE_PRIMARY:
+            return _delete_primary(rollover, seen, policy)
+        case _:
+            raise ValueError(f"{step} is no step of the expiry plan")
+
+
+def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
+    latest = seen.latest
+    if latest is None:
+        return Refuse(f"the vault holds no certificate {rollover.certificate_name!r}")
+    if latest.certificate.sha256_thumbprint != rollover.outgoing.sha256_thumbprint:
+        return _accept_or_refuse(latest, rollover, seen.now, policy) or AlreadyDone(
+            f"the vault holds version {latest.version}, valid until {latest.certificate.not_after:%Y-%m-%d}"
+        )
+    if seen.issuance is not None and seen.issuance.in_progress:
+        if seen.issuance.needs_signing:
+            return Wait("the vault's signing request waits to be signed and merged", patience(rollover, seen.now))
+        return Wait("the vault is issuing the new version", timedelta(seconds=2))
+    # A failure from before we asked is history: its cause may be mended by now.
+    if seen.issuance is not None and seen.issuance.error and rollover.acts:
+        return NeedsPerson(
+            f"the vault could not issue a new version: {seen.issuance.error}",
+            "mend the certificate's issuer or policy in the vault; the sweep begins it again within a day",
+        )
+    return Act("the vault's latest version is the outgoing certificate; a new version is asked for")
+
+
+def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, policy: Policy) -> Refuse | None:
+    problems = [] if latest.enabled else ["it is disabled"]
+    problems += problems_of_successor(
+        latest.certificate,
+        registration_id=rollover.registration_id,
+        outgoing=rollover.outgoing,
+        now=now,
+        skew=policy.clock_skew,
+    )
+    if problems:
+        return Refuse(
+            f"version {latest.version} of the vault's certificate {rollover.certificate_name!r} cannot take over: "
+            + "; ".join(problems)
+        )
+    return None
+
+
+def _upload_secondary(rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
+    incoming, enrollment, latest = rollover.incoming, seen.enrollment, seen.latest
+    if incoming is None or latest is None or enrollment is None:
+        return Back("the incoming certificate is gone from the vault", Step.ISSUE_CERTIFICATE)
+    if enrollment.holds(incoming.sha256_thumbprint):
+        return AlreadyDone(f"slot {_slots(enrollment, incoming.sha256_thumbprint)} holds the incoming certificate")
+    if latest.version != incoming.version:
+        return Back(
+            f"the vault has a newer version, {latest.version}, than {incoming.version}",
+            Step.ISSUE_CERTIFICATE,
+        )
+    if refusal := _accept_or_refuse(latest, rollover, seen.now, policy):
+        return refusal
+    if not enrollment.holds(rollover.outgoing.sha256_thumbprint):
+        return Refuse(
+            "somebody changed the enrollment since the rollover started: no slot holds the outgoing certificate"
+        )
+    standby = standby_slot(rollover, enrollment)
+    occupant = enrollment.slots[standby]
+    if occupant is not None and not _may_overwrite(occupant, enrollment, rollover, seen.now):
+        return Refuse(
+            f"the standby slot ({standby.value}) holds another certificate (SHA-256 {occupant.sha256_thumbprint})"
+            " that came there, or may have come into use, since the rollover started"
+        )
+    return Act(f"slot {standby.value} takes the incoming certificate; the other is kept", {"slot": standby})
+
+
+def standby_slot(rollover: Rollover, enrollment: Enrollment) -> Slot:
+    """The slot for the incoming certificate: as computed when the rollover began, unless somebody has since left
+    the outgoing certificate in that slot alone; it is never overwritten while it may be needed.
+    """
+    holding = enrollment.slots_holding(rollover.outgoing.sha256_thumbprint)
+    return rollover.standby.other if holding == (rollover.standby,) else rollover.standby
+
+
+def _may_overwrite(occupant: Enrolled, enrollment: Enrollment, rollover: Rollover, now: datetime) -> bool:
+    # A slot that repeats the other's certificate is a mirror made by DPS, not a second certificate.
+    mirrored = len(enrollment.slots_holding(occupant.sha256_thumbprint)) > 1
+    # A superseded certificate that still lives may be what a device fell back to, if it registered meanwhile.
+    idle = _registered_since_start(rollover, enrollment) is None
+    superseded = occupant.sha256_thumbprint == rollover.replaces and idle
+    return mirrored or occupant.not_after <= now or superseded
+
+
+def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:
+    incoming, identity, enrollment = rollover.incoming, seen.identity, seen.enrollment
+    if incoming is None or enrollment is None:
+        return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
+    if has_moved(rollover, enrollment, identity):
+        return AlreadyDone("the device is on the incoming certificate already")
+    if identity is None:
+        return AlreadyDone("the device has no hub identity yet; its first registration makes one")
+    if identity.authentication != "selfSigned":
+        return Refuse(
+            f"the hub identity authenticates by {identity.authentication}, not by thumbprint (selfSigned);"
+            " DPS did not make it"
+        )
+    if identity.holds(incoming.sha1_thumbprint, incoming.sha256_thumbprint):
+        return AlreadyDone("the hub identity accepts the incoming certificate")
+    outgoing = rollover.outgoing
+    strangers = [
+        thumbprint
+        for thumbprint in identity.thumbprints()
+        if thumbprint not in (outgoing.sha1_thumbprint, outgoing.sha256_thumbprint, rollover.replaces)
+    ]
+    if strangers:
+        return Refuse(f"the hub identity accepts a certificate that is not in this rollover: {strangers[0]}")
+    return Act("the hub identity is to accept the outgoing and the incoming certificate")
+
+
+def has_moved(rollover: Rollover, enrollment: Enrollment, identity: HubIdentity | None) -> bool:
+    """Whether the cloud itself shows the device on the incoming certificate, through a registration.
+
+    DPS writes the presented certificate's thumbprint into *both* hub slots (azure-iot-sdk-java#1220), while our
+    own staging always leaves the outgoing one in; so "incoming in, outgoing out, registered since we started" is
+    a move. Where DPS does not do so (reprovision policy "never", or a service that copies the enrollment's two
+    certificates), both stay accepted and only time can tell: a registration after the outgoing certificate's
+    end cannot have used it.
+    """
+    incoming, outgoing = rollover.incoming, rollover.outgoing
+    if incoming is None or identity is None or incoming.sha256_thumbprint not in identity.thumbprints():
+        return False
+    accepts_outgoing = identity.holds(outgoing.sha1_thumbprint, outgoing.sha256_thumbprint)
+    if rollover.on_incoming_at_start and not accepts_outgoing:
+        return True
+    registered = _registered_since_start(rollover, enrollment)
+    return registered is not None and (not accepts_outgoing or registered > outgoing.not_after)
+
+
+def _registered_since_start(rollover: Rollover, enrollment: Enrollment) -> datetime | None:
+    record = enrollment.registration
+    registered = record.last_updated if record and record.status == "assigned" else None
+    if registered is None or (rollover.baseline is not None and registered <= rollover.baseline):
+        return None
+    return registered
+
+
+def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
+    incoming, identity, enrollment = rollover.incoming, seen.identity, seen.enrollment
+    if incoming is None or enrollment is None:
+        return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
+    if has_moved(rollover, enrollment, identity):
+        return AlreadyDone("the hub identity shows the incoming certificate through a registration")
+    if not enrollment.holds(incoming.sha256_thumbprint):
+        return _taken_out()
+    if incoming.not_after <= seen.now:
+        return Refuse("the incoming certificate expired before the device took it")
+    if identity is None:
+        return Wait("the device has never registered; a job cannot reach it", patience(rollover, seen.now))
+    if not identity.holds(incoming.sha1_thumbprint, incoming.sha256_thumbprint):
+        return Back("the hub identity does not accept the incoming certificate (any more)", Step.STAGE_HUB_THUMBPRINT)
+    if rollover.acted_at is not None and seen.job is not None and not seen.job.finished:
+        return Wait(f"the reprovision job is on its way ({seen.job.summary})", patience(rollover, seen.now))
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    if asked and seen.job is not None:
+        return Wait(
+            f"the reprovision job ended ({seen.job.summary}); the device has not registered with the incoming"
+            " certificate yet",
+            patience(rollover, seen.now),
+        )
+    registered = _registered_since_start(rollover, enrollment) is not None
+    unclear = registered or seen.now >= rollover.outgoing.not_after
+    return Act(
+        "the device is asked to register again with its new certificate",
+        # A device that moved where the hub cannot show it must register once more to be seen (``has_moved``).
+        {"register_again": unclear},
+    )
+
+
+def _taken_out() -> NeedsPerson:
+    return NeedsPerson(
+        "somebody took the incoming certificate out of the enrollment",
+        "find out who and why; the next sweep starts over unless the vault's certificate is disabled",
+    )
+
+
+def _delete_primary(rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
+    incoming, outgoing, identity, enrollment = (
+        rollover.incoming,
+        rollover.outgoing,
+        seen.identity,
+        seen.enrollment,
+    )
+    if incoming is None or enrollment is None:
+        return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
+    enrolled = enrollment.holds(outgoing.sha256_thumbprint)
+    accepted = identity is not None and identity.holds(outgoing.sha1_thumbprint, outgoing.sha256_thumbprint)
+    if not enrolled and not accepted:
+        return AlreadyDone("neither the enrollment nor the hub identity holds the outgoing certificate")
+    if not enrollment.holds(incoming.sha256_thumbprint):
+        return _taken_out()
+    if incoming.not_after <= seen.now:
+        return NeedsPerson(
+            "the incoming certificate has expired; deleting the outgoing one would lock the device out",
+            "issue a new version of the certificate in the vault; the next sweep rolls to it",
+        )
+    if not has_moved(rollover, enrollment, identity):
+        return Back("the device is no longer seen on the incoming certificate", Step.INVOKE_REPROVISION_JOB)
+    if not policy.retire_when_moved and seen.now < outgoing.not_after:
+        return Wait(
+            f"the outgoing certificate is retired when it has expired, on {outgoing.not_after:%Y-%m-%d %H:%M:%SZ}",
+            outgoing.not_after - seen.now,
+        )
+    if enrolled:
+        return Act(f"slot {_slots(enrollment, outgoing.sha256_thumbprint)} lets go of the outgoing certificate")
+    return Act("the hub identity lets go of the outgoing certificate")
+
+
+def _slots(enrollment: Enrollment, sha256_thumbprint: str) -> str:
+    return " and ".join(slot.value for slot in enrollment.slots_holding(sha256_thumbprint))

@@ -1,0 +1,52 @@
+"""What a person asked for: who, why, which certificates are compromised, and how to contain them. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.certificate import Outgoing
+
+
+class Mode(StrEnum):
+    """How the hub is kept from accepting a compromised certificate; DPS never changes anything there by itself."""
+
+    REMOVE = "remove"
+    """The identity is deleted, the guide's first way: its twin is saved, queued messages to the device are lost."""
+    DISABLE = "disable"
+    """The identity is disabled until the replacement is in place: nothing of it is lost."""
+    REPROVISION = "reprovision"
+    """The guide's second way: the identity stays, and accepts what is compromised until the device registers anew."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One person's call, as each rollover that it began remembers it."""
+
+    id: str
+    mode: Mode
+    reason: str
+    requested_by: str
+    """Name and object ID of the caller, as the token said."""
+    requested_by_id: str
+    """Object ID of the caller: a second person has another one."""
+    compromised: tuple[Outgoing, ...]
+    ticket: str | None = None
+    accepted_routes: tuple[str, ...] = ()
+    """Escape routes that the caller saw and accepted, by name (``shared.escape``)."""
+    break_glass: str | None = None
+    """Why nobody else was asked although more devices than the fuse allows are concerned."""
+    approve_by: datetime | None = None
+    """Until when a second person must have agreed; None when nobody needs to."""
+    approved_by: str | None = None
+    was_enabled: bool = True
+    """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether nobody has agreed yet and somebody must."""
+        return self.approve_by is not None and self.approved_by is None
+
+    @property
+    def mark(self) -> str:
+        """What a hub identity that we disabled has as its status reason (128 characters at most)."""
+        return f"contained by {self.id}"[:128]

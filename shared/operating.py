@@ -1,0 +1,215 @@
+"""What a person does to rollovers and devices: cancel, retry, approve, disallow and allow.
+
+Every call stands in the history with the caller's name and reason, and a repeated one changes nothing more.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from shared.announce import announce
+from shared.callers import Caller, Role, require
+from shared.enrollment import Enrollment, Slot, why_not_ours
+from shared.errors import Conflict, NotPermitted, Unsuitable
+from shared.events import Lifecycle, LogEvent, log
+from shared.incident import Incident, Mode
+from shared.opening import TRIES, begin, shut_doors
+from shared.rollover import Outcome, Plan, Rollover, approved, cancelled, reopened
+from shared.rows import History
+from shared.selecting import Selector, device_of, select
+from shared.services import Services
+from shared.stepping import nudge_next
+
+EXECUTE = frozenset({Role.BREACH_EXECUTE})
+OPERATE = frozenset({Role.BREACH_EXECUTE, Role.ROLLOVER_OPERATE})
+
+
+def cancel(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
+    """End an open rollover where it is. Nothing is undone: what is disabled stays so, and is said.
+
+    Raises:
+        NotFound: there is none.
+        NotPermitted: what contains a breach is ended only by who may begin it.
+        Unsuitable: it has ended already.
+    """
+
+    def change(rollover: Rollover) -> tuple[Rollover, str]:
+        if rollover.plan is not Plan.EXPIRY:
+            require(caller, EXECUTE)
+        if rollover.outcome is Outcome.CANCELLED:
+            raise _Nothing(rollover)
+        if rollover.outcome is not None:
+            raise Unsuitable(f"{rollover.id} has ended as {rollover.status}")
+        ended = cancelled(rollover, f"{caller.who}: {reason}", _after_cancel(rollover), services.now())
+        event = f"{Lifecycle.CANCELLED.value}/{rollover.records + 1}"
+        return replace(ended, outbox=(*ended.outbox, event)), "cancelled"
+
+    return _change(rollover_id, change, reason, caller, services)
+
+
+def _after_cancel(rollover: Rollover) -> str:
+    retry = f"POST /api/rollovers/{rollover.id}/retry goes on where it was"
+    if rollover.plan is Plan.EXPIRY:
+        return f"{retry}; the sweep begins it again after a day, or when the vault has a new version"
+    return (
+        f"{retry}. Nothing was undone: the enrollment may be disabled, the hub identity disabled or gone; after a false"
+        " alarm, enable the enrollment by hand"
+    )
+
+
+def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller, services: Services) -> Rollover:
+    """Go on with a rollover that ended without being done, where it was; ``routes`` are escape routes to accept.
+
+    Raises:
+        NotFound, NotPermitted: as ``cancel``.
+        Unsuitable: it is done, or its target has a later one.
+    """
+
+    def change(rollover: Rollover) -> tuple[Rollover, str]:
+        if rollover.plan is not Plan.EXPIRY:
+            require(caller, EXECUTE)
+        if rollover.outcome is None:
+            raise _Nothing(rollover)
+        if rollover.outcome in (Outcome.DONE, Outcome.PREEMPTED):
+            raise Unsuitable(f"{rollover.id} has ended as {rollover.status}: {rollover.outcome_reason}")
+        last = services.ledger.last(rollover.registration_id)
+        if last is not None and last.id != rollover.id:
+            raise Unsuitable(f"{last.id} is a later rollover of the same target")
+        if rollover.incident is not None and rollover.incident.awaits_approval:
+            raise Unsuitable(f"nobody approved {rollover.id} in time; call the breach again")
+        again = reopened(rollover, services.now())
+        if again.incident is not None and routes:
+            accepted = tuple(dict.fromkeys((*again.incident.accepted_routes, *routes)))
+            again = replace(again, incident=replace(again.incident, accepted_routes=accepted))
+        return again, "goes on"
+
+    rollover = _change(rollover_id, change, reason, caller, services)
+    nudge_next(rollover, services)
+    return rollover
+
+
+def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
+    """A second person agrees; the door is shut before this returns.
+
+    Raises:
+        NotFound: there is none.
+        NotPermitted: the first person is not a second one.
+        Unsuitable: it waits for no approval.
+    """
+
+    def change(rollover: Rollover) -> tuple[Rollover, str]:
+        incident = rollover.incident
+        if incident is not None and incident.approved_by == caller.who:
+            raise _Nothing(rollover)
+        if incident is None or not rollover.awaits_approval:
+            raise Unsuitable(f"{rollover.id} waits for no approval: it is {rollover.status}")
+        if incident.requested_by_id == caller.object_id:
+            raise NotPermitted("a second person must approve, not the one who called", [Role.BREACH_EXECUTE])
+        if incident.approve_by is not None and incident.approve_by <= services.now():
+            raise Unsuitable("the time to approve it is over; nothing was done: call the breach again")
+        return approved(rollover, caller.who, services.now()), "approved"
+
+    rollover = _change(rollover_id, change, reason, caller, services)
+    shut_doors([rollover], services)
+    return services.ledger.read(rollover.id)
+
+
+class _Nothing(Exception):
+    """The call has been carried out before."""
+
+    def __init__(self, rollover: Rollover) -> None:
+        super().__init__(rollover.id)
+        self.rollover = rollover
+
+
+def _change(
+    rollover_id: str,
+    change: Callable[[Rollover], tuple[Rollover, str]],
+    reason: str,
+    caller: Caller,
+    services: Services,
+) -> Rollover:
+    """Change a rollover as it stands; again if a step of it went on at the same moment."""
+    for _ in range(TRIES):
+        rollover = services.ledger.read(rollover_id)
+        try:
+            new, what = change(rollover)
+            record = History(services.now(), caller.who, what, reason)
+            new = services.ledger.record(replace(new, etag=rollover.etag), record)
+        except _Nothing as nothing:
+            return nothing.rollover
+        except Conflict:
+            continue
+        log(LogEvent.OPERATED, rollover_id=new.id, what=what, caller=caller.who, why=reason)
+        return announce(new, services)
+    raise Conflict(f"{rollover_id} goes on faster than it can be changed; call again")
+
+
+def disallow(device_id: str, reason: str, ticket: str | None, caller: Caller, services: Services) -> Rollover:
+    """Keep one device out, by DPS and by the hub, until ``allow``: nothing of it is lost.
+
+    Raises:
+        NotFound, Unsuitable: no device, or not one, has this ID; or a breach is at work on it.
+    """
+    return _set_allowed(device_id, Plan.DISALLOW, reason, ticket, caller, services)
+
+
+def allow(device_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
+    """Take a disallowing back.
+
+    Raises:
+        NotFound, Unsuitable: as ``disallow``; or its enrollment holds a certificate that was reported compromised.
+    """
+    return _set_allowed(device_id, Plan.ALLOW, reason, None, caller, services)
+
+
+def _set_allowed(
+    device_id: str, plan: Plan, reason: str, ticket: str | None, caller: Caller, services: Services
+) -> Rollover:
+    enrollment = select(Selector("device_id", device_id), services)[0]
+    last = services.ledger.last(enrollment.registration_id)
+    if last is not None and last.outcome is None and last.plan is plan:
+        return last
+    _check_suitable(enrollment, last, plan, services)
+    certificate = enrollment.certificates()[0]
+    now = services.now()
+    incident = Incident(
+        id=f"{plan.value}-{now:%Y%m%dT%H%M%S}",
+        mode=Mode.DISABLE,
+        reason=reason,
+        requested_by=caller.who,
+        requested_by_id=caller.object_id,
+        compromised=(),
+        ticket=ticket,
+    )
+    new = Rollover(
+        id="",
+        plan=plan,
+        registration_id=enrollment.registration_id,
+        device_id=device_of(enrollment),
+        certificate_name=last.certificate_name if last else "",
+        cause=f"call of {caller.who}",
+        started_at=now,
+        outgoing=certificate.as_outgoing(),
+        standby=Slot.SECONDARY,
+        incident=incident,
+        due_at=now,
+        outbox=(f"{Lifecycle.STARTED.value}/1",),
+    )
+    begun = begin(new, last, History(now, caller.who, "confirmed", reason), services)
+    shut_doors([begun], services)
+    rollover = services.ledger.read(begun.id)
+    nudge_next(rollover, services)
+    return rollover
+
+
+def _check_suitable(enrollment: Enrollment, last: Rollover | None, plan: Plan, services: Services) -> None:
+    if last is not None and last.outcome is None and last.plan.replaces:
+        raise Unsuitable(f"the breach {last.id} is at work on this device; see GET /api/rollovers/{last.id}")
+    if reason := why_not_ours(enrollment):
+        raise Unsuitable(reason)
+    if not enrollment.certificates():
+        raise Unsuitable("the enrollment has no certificate in either slot")
+    compromised = services.ledger.compromised(enrollment.registration_id)
+    held = [one.sha256_thumbprint for one in enrollment.certificates() if one.sha256_thumbprint in compromised]
+    if plan is Plan.ALLOW and held:
+        raise Unsuitable(f"a slot holds a certificate that was reported compromised (SHA-256 {held[0]})")

@@ -1,0 +1,84 @@
+"""What a decision is made from: what was seen of the world, and what the platform team decides. Pure values."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.certificate import Certificate
+from shared.enrollment import Enrollment, HubIdentity, Removed, Twin
+from shared.escape import Route
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the platform team decides (application settings)."""
+
+    retire_when_moved: bool = False
+    """Retire the outgoing certificate as soon as the device moved, not only once it has expired too."""
+    straggler_grace: timedelta = timedelta(days=7)
+    """How long after the outgoing certificate's end a rollover may wait before a person is told."""
+    clock_skew: timedelta = timedelta(minutes=5)
+    settle: timedelta = timedelta(seconds=10)
+    """How long a containment must be seen to hold before it is stated: registrations that were under way when the
+    door was shut end in that time, and so does the staleness of a read."""
+    max_acts: int = 8
+    """How often a step may act before a person is told that acting does not help."""
+
+
+@dataclass(frozen=True)
+class VaultVersion:
+    """The latest version of the certificate in the vault."""
+
+    version: str
+    enabled: bool
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class Issuance:
+    """A certificate operation of the vault that has not become a version."""
+
+    in_progress: bool
+    needs_signing: bool
+    """The issuer is unknown to the vault: somebody must sign the request and merge the answer."""
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A hub job: finished says that it ran, never that the device did anything."""
+
+    finished: bool
+    summary: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was read for one step; a part that the step does not look at is None."""
+
+    now: datetime
+    enrollment: Enrollment | None = None
+    identity: HubIdentity | None = None
+    latest: VaultVersion | None = None
+    issuance: Issuance | None = None
+    job: Job | None = None
+    removed: Removed | None = None
+    """The hub identity that this rollover deleted."""
+    twin: Twin | None = None
+    routes: tuple[Route, ...] = ()
+    """Ways by which a compromised certificate would get in once it is in no slot of its enrollment any more."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a step has to read before it can decide."""
+
+    vault: bool = False
+    enrollment: bool = False
+    identity: bool = False
+    job: bool = False
+    removed: bool = False
+    twin: bool = False
+    holders: bool = False
+    """Which other hub identities accept a compromised certificate."""
+    groups: bool = False
+    """Which other entries of DPS would admit it."""

@@ -1,0 +1,49 @@
+"""How a rollover stands, in plain words: what is still exposed, and what comes next."""
+
+from shared.errors import RolloverError
+from shared.exposure import exposures
+from shared.observation import observe
+from shared.rollover import ESTABLISHES, Outcome, Rollover, Step
+from shared.services import Services
+
+
+def still_exposed(rollover: Rollover, services: Services) -> list[str]:
+    """What lets a compromised certificate in at this moment, read from DPS and hub now.
+
+    Read and not remembered, for what was contained may have been opened since. What cannot be read counts as exposed.
+    """
+    if not rollover.plan.contains or rollover.outcome in (Outcome.DONE, Outcome.PREEMPTED):
+        return []
+    try:
+        # As verify_containment looks: with the other hub identities.
+        seen = observe(Step.VERIFY_CONTAINMENT, rollover, services)
+    except RolloverError as error:
+        return [f"it cannot be read now whether it is contained: {error}"]
+    return exposures(rollover, seen)
+
+
+def next_in_words(rollover: Rollover) -> str:
+    """What comes next, and who does it."""
+    if rollover.awaits_approval and rollover.incident is not None and rollover.incident.approve_by is not None:
+        until = f"{rollover.incident.approve_by:%Y-%m-%d %H:%M:%SZ}"
+        return (
+            f"A second person calls POST /api/rollovers/{rollover.id}/approve before {until}. Nothing was done so far."
+        )
+    match rollover.outcome:
+        case None:
+            return _running(rollover)
+        case Outcome.DONE:
+            return "Nothing: it is done."
+        case Outcome.PREEMPTED:
+            return f"Nothing here: {rollover.outcome_reason}."
+        case _:
+            action = rollover.next_action or "see the reason"
+            return f"A person: {action}".replace("{id}", rollover.id)
+
+
+def _running(rollover: Rollover) -> str:
+    step = rollover.next_step
+    if step is None:
+        return "Nothing: it is done."
+    establishes = f"By itself: {step.value} ({ESTABLISHES[step]})"
+    return f"{establishes}; it waits: {rollover.waiting_for}" if rollover.waiting_for else establishes

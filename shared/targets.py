@@ -1,0 +1,230 @@
+"""What a breach would do to one enrollment: looked up once, shown as a preview, compared at the confirmation. Pure
+but for ``look_at``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.certificate import Outgoing
+from shared.enrollment import Enrollment, HubIdentity, Slot, why_not_ours
+from shared.errors import BadInput, Unsuitable
+from shared.escape import Route, escape_routes
+from shared.exposure import SESSION_ENDS
+from shared.incident import Mode
+from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover
+from shared.selecting import device_of
+from shared.services import Services, Tagged
+from shared.tags import certificate_for
+
+DPS_WRITE = timedelta(seconds=2)
+HUB_WRITES_PER_MINUTE = 100
+"""Of the identity registry of one S1 or S2 unit (azure-docs iot-hub-devguide-quotas-throttling)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One enrollment that a breach call names, with everything that its preview says."""
+
+    enrollment: Enrollment
+    device_id: str
+    certificate_name: str
+    compromised: tuple[Outgoing, ...]
+    identity: HubIdentity | None
+    latest: Tagged | None
+    last: Rollover | None
+    routes: tuple[Route, ...]
+
+    @property
+    def registration_id(self) -> str:
+        return self.enrollment.registration_id
+
+
+def plan_of(mode: Mode) -> Plan:
+    """The plan by which a containment mode goes."""
+    return Plan.BREACH_REPROVISION if mode is Mode.REPROVISION else Plan.BREACH
+
+
+def look_at(enrollment: Enrollment, slots: Sequence[Slot], services: Services) -> Target:
+    """Look up what is known about one enrollment.
+
+    Raises:
+        Unsuitable: its certificates are not ours to replace, or the named slots hold none.
+    """
+    if reason := why_not_ours(enrollment):
+        raise Unsuitable(f"{enrollment.registration_id}: {reason}")
+    enrolled = {one.sha256_thumbprint: one for slot in slots if (one := enrollment.slots[slot]) is not None}
+    if not enrolled:
+        named = " and ".join(slot.value for slot in slots)
+        raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {named}")
+    device_id = device_of(enrollment)
+    name = certificate_for(enrollment.registration_id, {one.sha1_thumbprint for one in enrolled.values()}, services)
+    versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
+    compromised = tuple(
+        one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services)) for one in enrolled.values()
+    )
+    holders = services.hub.holders([t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)])
+    others = [services.hub.identity(one) for one in holders if one != device_id]
+    routes = escape_routes(
+        compromised,
+        registration_id=enrollment.registration_id,
+        device_id=device_id,
+        enrollments=services.provisioning.enrollments(),
+        groups=services.provisioning.groups(),
+        identities=[one for one in others if one is not None],
+    )
+    return Target(
+        enrollment=enrollment,
+        device_id=device_id,
+        certificate_name=name,
+        compromised=compromised,
+        identity=services.hub.identity(device_id),
+        latest=services.vault.latest(name) if name else None,
+        last=services.ledger.last(enrollment.registration_id),
+        routes=tuple(routes),
+    )
+
+
+def _key(name: str, version: str | None, services: Services) -> str | None:
+    return services.vault.public_key_sha256(name, version) if version else None
+
+
+def slots_of(given: Any, enrollment: Enrollment, thumbprint: str | None) -> list[Slot]:
+    """The compromised slots: as the caller says, else those that hold the thumbprint, else both.
+
+    Raises:
+        BadInput: not a list of slots.
+    """
+    if given is not None:
+        if not isinstance(given, list) or not given or not all(one in tuple(Slot) for one in given):
+            raise BadInput('compromised must be a list of "primary" and "secondary"')
+        return [slot for slot in Slot if slot in given]
+    if thumbprint is None:
+        return list(Slot)
+    held = {slot: enrollment.slots[slot] for slot in Slot}
+    return [s for s, one in held.items() if one and thumbprint in (one.sha1_thumbprint, one.sha256_thumbprint)]
+
+
+def preempted_by(target: Target) -> Rollover | None:
+    """The open rollover whose place a breach takes."""
+    return target.last if target.last is not None and target.last.outcome is None else None
+
+
+def material(target: Target, mode: Mode) -> dict[str, Any]:
+    """What the caller agrees to: whatever of it differs at the confirmation makes that a different plan.
+
+    What a thief can change again and again (the thumbprints at the hub, sessions) is not in it, for it changes nothing
+    of what is done; nor is a new version in the vault.
+    """
+    preempts = preempted_by(target)
+    slots = {slot.value: one.sha256_thumbprint if (one := target.enrollment.slots[slot]) else None for slot in Slot}
+    return {
+        "device_id": target.device_id,
+        "enrollment enabled": target.enrollment.enabled,
+        **{f"slot {name}": held for name, held in slots.items()},
+        "compromised": sorted(one.sha256_thumbprint for one in target.compromised),
+        "steps": list(PLANS[plan_of(mode)]),
+        "preempts": preempts.id if preempts else None,
+        "escape routes": sorted(route.name for route in target.routes),
+    }
+
+
+def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registration_id: str) -> list[dict[str, Any]]:
+    """What differs between two ``material``s, in the words of a problem document."""
+    names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
+    return [
+        {"what": f"{registration_id}: {name}", "previewed": previewed.get(name), "now": now.get(name)} for name in names
+    ]
+
+
+def shown(target: Target, mode: Mode) -> dict[str, Any]:
+    """One target of a preview."""
+    preempts = preempted_by(target)
+    latest = target.latest.latest if target.latest else None
+    compromised = {one.sha256_thumbprint for one in target.compromised}
+    fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
+    return {
+        "registration_id": target.registration_id,
+        "device_id": target.device_id,
+        "certificate_name": target.certificate_name or None,
+        "compromised": [
+            {
+                "slots": [slot.value for slot in target.enrollment.slots_holding(one.sha256_thumbprint)],
+                "sha1_thumbprint": one.sha1_thumbprint,
+                "sha256_thumbprint": one.sha256_thumbprint,
+                "not_after": one.not_after.isoformat(),
+            }
+            for one in target.compromised
+        ],
+        "steps": [{"step": step, "establishes": ESTABLISHES[step]} for step in PLANS[plan_of(mode)]],
+        "loses": losses(target, mode),
+        "queued_messages": target.identity.queued_messages if target.identity else 0,
+        "replacement": {
+            "version": latest.version,
+            "sha256_thumbprint": latest.certificate.sha256_thumbprint,
+            "not_after": latest.certificate.not_after.isoformat(),
+        }
+        if latest is not None and fresh
+        else None,
+        "replacement_note": _replacement_note(target, fresh=fresh),
+        "preempts": preempts.id if preempts else None,
+        "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes],
+    }
+
+
+def losses(target: Target, mode: Mode) -> list[str]:
+    """What the device loses, in plain words."""
+    identity = target.identity
+    if identity is None:
+        return ["nothing: the hub has no identity of this device"]
+    if mode is Mode.REPROVISION:
+        return ["nothing; but the hub goes on accepting what is compromised until the device has registered again"]
+    lost = ["its connection, until it has its new certificate"]
+    if mode is Mode.DISABLE:
+        return lost
+    count = identity.queued_messages
+    lost.append(f"{count} queued cloud-to-device message{'' if count == 1 else 's'}, which cannot be saved")
+    lost.append("its reported properties, until it reports them again (tags and desired properties are restored)")
+    if identity.iot_edge:
+        lost.append("its modules and their twins: it is an IoT Edge device; mode disable keeps them")
+    if identity.device_scope or identity.parent_scopes:
+        lost.append("its place in the gateway hierarchy (device scope, parents)")
+    if not identity.enabled:
+        why = identity.status_reason or "no reason given"
+        lost.append(f"its status disabled at the hub ({why}): it comes back enabled")
+    return lost
+
+
+def _replacement_note(target: Target, *, fresh: bool) -> str:
+    if not target.certificate_name:
+        return "no certificate of the vault is tied to this enrollment: it rests contained until one is tagged for it"
+    if target.latest is None:
+        return f"the vault holds no certificate {target.certificate_name!r}: it rests contained until there is one"
+    if fresh:
+        return f"version {target.latest.latest.version} of the vault takes over"
+    return (
+        "the vault's latest version is compromised or disabled: a new one is asked for; until then it rests contained"
+    )
+
+
+def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
+    """Upper estimates in seconds from the confirmation on, for one S1 unit; the device's return takes its own time."""
+    door = DPS_WRITE.total_seconds() * devices
+    if mode is Mode.REPROVISION:
+        note = "contained only when each device has registered again with its new certificate"
+        return {"door_shut_s": door, "evicted_s": None, "verified_s": None, "note": note}
+    evicted = door + SESSION_ENDS.total_seconds() + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
+    verified = evicted + settle.total_seconds() + DPS_WRITE.total_seconds()
+    note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
+    return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
+
+
+def is_same(rollover: Rollover, target: Target, mode: Mode, now: datetime) -> bool:
+    """Whether an open rollover does already what a breach call asks for."""
+    incident = rollover.incident
+    if rollover.outcome is not None or incident is None or incident.mode is not mode or not rollover.plan.replaces:
+        return False
+    unapproved = incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now
+    covered = {one.sha256_thumbprint for one in incident.compromised}
+    return not unapproved and {one.sha256_thumbprint for one in target.compromised} <= covered

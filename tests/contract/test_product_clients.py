@@ -1,0 +1,161 @@
+"""The product's own clients against the stand-in: what they list, page by page."""
+
+from datetime import timedelta
+
+import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.iot.hub.models import QueryResult, Twin, X509Thumbprint
+
+from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
+from shared.clients import hub, provisioning
+from shared.clients.hub import HubClient
+from shared.clients.provisioning import ProvisioningClient
+from shared.enrollment import Slot
+from shared.errors import NotAllowed, ServiceUnavailable
+from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
+from tests.contract.iothub_parts import Rest, certificate
+from tests.fakes import some_settings
+from tests.standin import StandIn
+
+ROOT = self_signed("Root", ca=True)
+LEAF, OTHER = ROOT.issue("dev1"), self_signed("dev2")
+
+
+@pytest.fixture
+def dps(azure: StandIn) -> ProvisioningClient:
+    settings = some_settings()
+    object.__setattr__(settings, "dps_endpoint", azure.endpoints["dps"]["service_url"])
+    return ProvisioningClient(settings, ManagedIdentityCredential())
+
+
+@pytest.fixture
+def iothub(azure: StandIn) -> HubClient:
+    settings = some_settings()
+    object.__setattr__(settings, "hub_hostname", azure.world.names.hub_host)
+    return HubClient(settings, ManagedIdentityCredential())
+
+
+@pytest.mark.parametrize("nulls", ["omit", "null"])
+def test_every_enrollment_is_listed_page_by_page(
+    azure: StandIn, dps: ProvisioningClient, monkeypatch: pytest.MonkeyPatch, nulls: str
+) -> None:
+    """azure-iot-sdk-csharp: x-ms-continuation. The names are those of the certificate, as .NET writes them."""
+    monkeypatch.setattr(provisioning, "PAGE", 2)
+    azure.control.patch("/knobs", {"null_members": nulls, "same_certificate_in_two_enrollments": "allow"})
+    there = service(azure).enrollment
+    for number in range(5):
+        body = x509_enrollment(f"dev{number}", LEAF, OTHER, provisioningStatus="disabled" if number else "enabled")
+        there.create_or_update(f"dev{number}", body)
+    there.create_or_update("key", {"registrationId": "key", "attestation": {"type": "symmetricKey"}})
+    found = {one.registration_id: one for one in dps.enrollments()}
+    assert sorted(found) == ["dev0", "dev1", "dev2", "dev3", "dev4", "key"]
+    assert [found["dev0"].enabled, found["dev1"].enabled] == [True, False]
+    primary, secondary = found["dev3"].slots[Slot.PRIMARY], found["dev3"].slots[Slot.SECONDARY]
+    assert primary is not None
+    assert secondary is not None
+    assert (primary.subject, primary.issuer, primary.self_issued) == ("CN=dev1", "CN=Root", False)
+    assert (secondary.subject, secondary.self_issued) == ("CN=dev2", True)
+    assert found["key"].certificates() == []
+
+
+@pytest.mark.parametrize("nulls", ["omit", "null"])
+def test_every_group_is_listed_page_by_page(
+    azure: StandIn, dps: ProvisioningClient, monkeypatch: pytest.MonkeyPatch, nulls: str
+) -> None:
+    """The same for groups: by certificate, by the name of a CA, and with keys."""
+    monkeypatch.setattr(provisioning, "PAGE", 1)
+    azure.control.patch("/knobs", {"null_members": nulls})
+    add_ca(azure, "ca-1", ROOT)
+    there = service(azure).enrollment_group
+    there.create_or_update("by-certificate", x509_group("by-certificate", ROOT, provisioningStatus="disabled"))
+    there.create_or_update("by-name", x509_group("by-name", "ca-1"))
+    there.create_or_update("key", {"enrollmentGroupId": "key", "attestation": {"type": "symmetricKey"}})
+    found = {one.enrollment_group_id: one for one in dps.groups()}
+    assert sorted(found) == ["by-certificate", "by-name", "key"]
+    primary = found["by-certificate"].signing[Slot.PRIMARY]
+    assert primary is not None
+    assert (primary.subject, primary.sha256_thumbprint) == ("CN=Root", ROOT.sha256)
+    assert [found["by-certificate"].enabled, found["by-name"].enabled] == [False, True]
+    assert (found["by-name"].ca_references, found["by-certificate"].ca_references) == (("ca-1",), ())
+    assert [found[name].attestation for name in ("by-name", "key")] == ["x509", "symmetricKey"]
+
+
+def test_an_empty_dps_lists_nothing(dps: ProvisioningClient) -> None:
+    assert (list(dps.enrollments()), list(dps.groups())) == ([], [])
+
+
+def test_a_query_that_is_refused_is_one_of_our_errors(azure: StandIn, dps: ProvisioningClient) -> None:
+    azure.control.post("/faults", {"kind": "status", "operation": "QueryGroups", "status": 503, "times": 9})
+    with pytest.raises(ServiceUnavailable):
+        list(dps.groups())
+
+
+def test_holders_are_found_in_either_slot_by_either_hash_page_by_page(
+    azure: StandIn, iothub: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """azure-iot-sdk-java#253 shows x509Thumbprint in twins; that a query can filter by it is a guess."""
+    monkeypatch.setattr(hub, "PAGE", 1)
+    rest, wanted, other = Rest(azure), certificate(), certificate()
+    rest.create("first", wanted, other)
+    rest.create("second", other, wanted)
+    rest.create("both", wanted, wanted)
+    rest.create("disabled", wanted, status="disabled")
+    rest.create("nobody", other, other)
+    _pin(rest, "by-sha1", sha1_thumbprint(wanted.der))
+    rest.call("PUT", "/devices/keys", {"deviceId": "keys", "authentication": {"type": "sas"}})
+    thumbprints = [sha256_thumbprint(wanted.der).lower(), sha1_thumbprint(wanted.der)]
+    assert iothub.holders(thumbprints) == ["both", "by-sha1", "disabled", "first", "second"]
+    assert iothub.holders([]) == []
+
+
+def test_a_thumbprint_that_was_written_in_lower_case_is_found(azure: StandIn, iothub: HubClient) -> None:
+    """Whether the hub keeps the case is not documented."""
+    wanted = sha256_thumbprint(certificate().der)
+    _pin(Rest(azure), "lower", wanted.lower())
+    assert iothub.holders([wanted]) == ["lower"]
+
+
+def test_many_thumbprints_are_asked_for_in_queries_that_the_hub_takes(azure: StandIn, iothub: HubClient) -> None:
+    """docs, quotas and throttling: 8,192 characters."""
+    wanted = certificate()
+    Rest(azure).create("one", wanted)
+    assert iothub.holders([f"{number:064X}" for number in range(150)] + [sha256_thumbprint(wanted.der)]) == ["one"]
+
+
+def test_a_hub_that_does_not_filter_is_filtered_here(iothub: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That x509Thumbprint can be filtered by is a guess: rows that were not asked for, or show nothing, do no harm."""
+    rows = [
+        Twin(device_id="holder", x509_thumbprint=X509Thumbprint(primary_thumbprint="ab", secondary_thumbprint=None)),
+        Twin(device_id="other", x509_thumbprint=X509Thumbprint(primary_thumbprint="CD", secondary_thumbprint="EF")),
+        Twin(device_id="keys"),
+    ]
+
+    def query(*_: object) -> QueryResult:
+        result = QueryResult()
+        result.items, result.continuation_token = rows, None
+        return result
+
+    monkeypatch.setattr(iothub._registry, "query_iot_hub", query)
+    assert iothub.holders(["AB"]) == ["holder"]
+
+
+def test_what_the_hub_indexes_late_is_found_late(azure: StandIn, iothub: HubClient) -> None:
+    """docs, query language: eventually consistent. So a holder that is not found may be there all the same."""
+    azure.control.patch("/knobs", {"hub_query_lag_s": 60})
+    wanted = certificate()
+    Rest(azure).create("late", wanted)
+    assert iothub.holders([sha256_thumbprint(wanted.der)]) == []
+    azure.world.clock.advance(timedelta(seconds=61))
+    assert iothub.holders([sha256_thumbprint(wanted.der)]) == ["late"]
+
+
+def test_a_principal_without_a_role_is_not_allowed(azure: StandIn, dps: ProvisioningClient) -> None:
+    azure.control.post("/faults", {"kind": "status", "operation": "QueryEnrollments", "status": 403, "times": 9})
+    with pytest.raises(NotAllowed):
+        list(dps.enrollments())
+
+
+def _pin(rest: Rest, device_id: str, thumbprint: str) -> None:
+    authentication = {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": thumbprint}}
+    answer = rest.call("PUT", f"/devices/{device_id}", {"deviceId": device_id, "authentication": authentication})
+    assert answer.status_code == 200, answer.text

@@ -1,0 +1,63 @@
+"""Breaches from the call to the end, through the functions: contained at once, recovered with a replacement."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.breaching import confirm, preview
+from shared.callers import Caller, Role
+from shared.enrollment import Twin
+from shared.resuming import resume_due
+from shared.rollover import Rollover, Step
+from tests.builders import DEVICE, NEW_256, a_story, deliver_all, reasons, the_rollover
+from tests.fakes import World
+
+ONCALL = Caller("oid-1", "tid", "Ada", frozenset({Role.BREACH_EXECUTE}))
+TWIN = Twin("t1", {"site": "Oslo", "rows": [1, 2.5, None]}, {"interval": 30, "nested": {"ø": True}})
+
+
+def a_plant(**settings) -> World:
+    world = a_story(**settings)
+    world.hub.twins[DEVICE] = TWIN
+    return world
+
+
+def breach(world: World, **members) -> Rollover:
+    """Preview and confirm, by registration ID unless something else is named."""
+    asked = {"registration_id": DEVICE, "reason": "stolen laptop", **members}
+    shown = preview(asked, ONCALL, world.services)
+    return confirm({"confirm": shown["confirm_token"]}, ONCALL, world.services).rollovers[0]
+
+
+def admits(world: World) -> bool:
+    return world.dps.enrolled[DEVICE]["provisioningStatus"] == "enabled"
+
+
+def comes_back(world: World) -> None:
+    """The rightful device registers with the replacement."""
+    world.clock.advance(timedelta(seconds=1))
+    world.dps.registered(DEVICE)
+    world.hub.provision(DEVICE, NEW_256)
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_breach_is_contained_and_the_device_comes_back_with_its_twin(mirror):
+    world = a_plant(mirror_primary=mirror)
+    begun = breach(world)
+    assert not admits(world), "the door is shut when the call is answered"
+    assert begun.done == (Step.DISABLE_ENROLLMENT,)
+    deliver_all(world)
+    after = the_rollover(world)
+    assert (after.contained, after.next_step) == (True, Step.RESTORE_TWIN)
+    assert DEVICE not in world.hub.identities
+    assert set(world.dps.slots(DEVICE)) - {None} == {NEW_256}
+    assert admits(world)
+    comes_back(world)
+    world.clock.time = after.due_at
+    resume_due(world.services)
+    deliver_all(world)
+    after = the_rollover(world)
+    assert after.status == "done", reasons(world)
+    assert world.hub.twins[DEVICE].equals(TWIN)
+    kinds = ["Rollover.Started", "Rollover.Contained", "Rollover.Recovered", "Rollover.Completed"]
+    assert world.topic.kinds() == kinds
