@@ -214,8 +214,9 @@ def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
     if mode is Mode.REPROVISION:
         note = "contained only when each device has registered again with its new certificate"
         return {"door_shut_s": door, "evicted_s": None, "verified_s": None, "note": note}
-    evicted = door + SESSION_ENDS.total_seconds() + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
-    verified = evicted + settle.total_seconds() + DPS_WRITE.total_seconds()
+    written = door + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
+    evicted = written + SESSION_ENDS.total_seconds()
+    verified = written + max(SESSION_ENDS, settle).total_seconds() + 2 * DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
 
