@@ -10,7 +10,7 @@ from shared.errors import BadInput, Conflict, NotFound
 from shared.ledger import Ledger, partition_of, split_id
 from shared.rollover import Outcome, Rollover, Step
 from shared.rows import History
-from tests.builders import DEVICE, a_rollover
+from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
 from tests.fakes import InMemoryTable
 
@@ -25,7 +25,7 @@ def a_ledger() -> Ledger:
 def started(ledger: Ledger, **changes: Any) -> Rollover:
     """Begin a rollover after the last one of its target."""
     rollover = a_rollover(id="", **changes)
-    return ledger.begin(rollover, ledger.last(rollover.registration_id), RECORD)
+    return begin_next(ledger, rollover, RECORD)
 
 
 def test_a_rollover_gets_its_id_from_its_target_and_number():
