@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.decide import looks_at
 from shared.enrollment import Slot
-from shared.escape import Route, escape_routes
+from shared.escape import Route, escape_routes, holding
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
 from shared.services import Services
@@ -50,7 +50,7 @@ def look_for_routes(rollover: Rollover, sources: Sources, services: Services) ->
             rollover.leaving,
             registration_id=rollover.registration_id,
             device_id=rollover.device_id,
-            enrollments=services.provisioning.enrollments() if sources.groups else (),
+            enrollments=holding(services.provisioning.enrollments(), rollover.leaving) if sources.groups else (),
             groups=services.provisioning.groups() if sources.groups else (),
             identities=[identity for identity in others if identity is not None],
         )
