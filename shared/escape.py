@@ -78,18 +78,19 @@ def _at_dps(leaf: Compromised, others: Sequence[Enrollment], groups: Sequence[Gr
     holders = [one for one in others if one.holds(leaf.sha256_thumbprint)]
     for enrollment in holders:
         if enrollment.enabled and (not names or enrollment.registration_id.lower() in names):
-            why = "it holds the certificate" + ("" if names else ", whose common name is not known")
-            yield Route(f"enrollment {enrollment.registration_id}", _is(names, enrollment), why)
+            unnamed = "" if names else ", whose common name is not known"
+            name = f"enrollment {enrollment.registration_id}"
+            yield Route(name, _is(names, enrollment), f"it holds the certificate{unnamed}")
     if any(_is(names, one) for one in holders):
         return  # That enrollment is found before any group, and decides.
     # One of another name refuses the certificate or is passed over: no source tells.
     first = [f"enrollment {one.registration_id}" for one in holders]
     first += [f"disabled group {one.enrollment_group_id}" for one in groups if not one.enabled and _near(leaf, one)]
     for group in groups:
-        if group.enabled and (why := _reason_to_admit(leaf, group)):
+        if group.enabled and (reason := _reason_to_admit(leaf, group)):
             certain = _trusts_issuer(leaf, group) and leaf.self_issued is False and not first
             doubt = f"; whether the {first[0]} is found first cannot be told" if first else ""
-            yield Route(f"group {group.enrollment_group_id}", certain, why + doubt)
+            yield Route(f"group {group.enrollment_group_id}", certain, reason + doubt)
 
 
 def _at_hub(leaf: Compromised, devices: Sequence[HubIdentity]) -> Iterator[Route]:

@@ -59,7 +59,7 @@ class Trust:
     reference: str | None = None
 
 
-SIGNING = (("middle",), ("middle crossed",), ("namesake",), ("root",), ("other",), ("middle", "other"))
+SIGNING = (("middle",), ("middle crossed",), ("namesake",), ("root",), ("other",), ("other", "middle"))
 TRUSTS = (
     *(Trust(enabled, signing=signing) for enabled in (True, False) for signing in SIGNING),
     *(Trust(enabled, reference=name) for enabled in (True, False) for name in ("root", "middle", "other")),
@@ -112,8 +112,12 @@ def worlds_at_dps() -> Iterator[AtDps]:
         yield AtDps(*values)
 
 
-def open_at_dps(world: AtDps) -> frozenset[str]:
-    """The entries that admit the stolen certificate."""
+def open_at_dps(world: AtDps, *, disabled_first: bool = False) -> frozenset[str]:
+    """The entries that admit the stolen certificate.
+
+    Of groups found at the same certificate each may decide; ``disabled_first`` asks for what is open even then when
+    a disabled one always does.
+    """
     holder, name = world.holder, world.common_name.lower()
     if holder is not None and holder.registration_id.lower() == name:
         if not holder.enabled or (world.unknown.needs_ca and not _anchored(world.leaf, world.bag, world.verified)):
@@ -123,7 +127,7 @@ def open_at_dps(world: AtDps) -> frozenset[str]:
         return frozenset()
     if world.unknown.claims and name == TARGET:
         return frozenset()
-    return through_groups(world.leaf, world.groups, world.bag, world.verified)
+    return through_groups(world.leaf, world.groups, world.bag, world.verified, disabled_first)
 
 
 @cache
@@ -133,14 +137,19 @@ def _anchored(leaf: str, bag: tuple[str, ...], verified: tuple[str, ...]) -> boo
 
 @cache
 def through_groups(
-    leaf: str, groups: tuple[Trust, ...], bag: tuple[str, ...], verified: tuple[str, ...]
+    leaf: str,
+    groups: tuple[Trust, ...],
+    bag: tuple[str, ...],
+    verified: tuple[str, ...],
+    disabled_first: bool,
 ) -> frozenset[str]:
     """The groups that admit the leaf by some chain that the thief can show."""
     found = set()
     for chain in chains(leaf, bag, verified):
         for position, name in enumerate(chain):
             deciding = [number for number, group in enumerate(groups) if _trusts(group, name, verified)]
-            if set(chain[position:]) & set(verified):
+            shut = disabled_first and not all(groups[number].enabled for number in deciding)
+            if not shut and set(chain[position:]) & set(verified):
                 found |= {f"group g{number}" for number in deciding if groups[number].enabled}
             if deciding:
                 break

@@ -77,17 +77,18 @@ def _group(number: int, trust: Trust) -> Group:
     return Group(f"g{number}", trust.enabled, "x509", dict(zip(Slot, slots, strict=False)), references, "etag", {})
 
 
-def _enrollment(registration_id: str, enabled: bool, held: Enrolled) -> Enrollment:
-    slots = {Slot.PRIMARY: held, Slot.SECONDARY: held}
+def _enrollment(registration_id: str, enabled: bool) -> Enrollment:
+    slots = {Slot.PRIMARY: Enrolled(SHA1, SHA256, NOW), Slot.SECONDARY: None}
     return Enrollment(registration_id, registration_id, "etag", enabled, "x509", None, slots, None, {})
 
 
-OWN = _enrollment(TARGET, True, Enrolled("0", "0", NOW, "CN=dev-01", "CN=dev-01"))
+OWN = _enrollment(TARGET, True)
+"""As it was before the certificate was taken out: the answer must be for the world after."""
 
 
 @cache
 def _held(holder: Holder) -> Enrollment:
-    return _enrollment(holder.registration_id, holder.enabled, Enrolled(SHA1, SHA256, NOW))
+    return _enrollment(holder.registration_id, holder.enabled)
 
 
 @cache
@@ -189,7 +190,8 @@ def _compare_at_dps(tally: Tally, usual: list[tuple[bool, AtDps]]) -> None:
         for view, routes in told.items():
             tally.compare(world, view, routes, really)
             if _is_usual(world):
-                usual += [(name in really, world) for name, certain in routes.items() if certain]
+                surely = open_at_dps(world, disabled_first=True)
+                usual += [(name in surely, world) for name, certain in routes.items() if certain]
 
 
 def _is_usual(world: AtDps) -> bool:
