@@ -77,7 +77,7 @@ def parse_asking(body: Mapping[str, Any]) -> Asking:
     Raises:
         BadInput: naming what is wrong; an unknown member is wrong too, for it may be a selector with a slip in it.
     """
-    only(body, *ASKING, *CONFIRMING)
+    only(body, *ASKING)
     mode = body.get("mode", Mode.REMOVE.value)
     if mode not in tuple(Mode):
         raise BadInput(f"mode must be one of {', '.join(Mode)}")
