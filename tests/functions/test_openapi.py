@@ -131,7 +131,7 @@ def _with_failing_services(error: Exception) -> Callable[[str, HttpApi], Answere
 
 
 ANSWERS: dict[int, Callable[[str, HttpApi], Answered]] = {
-    200: lambda name, http: _called(name, http),
+    200: _called,
     202: lambda name, http: _breach(http) if name == "breach" else _called(name, http),
     400: lambda name, http: http.call(OPERATIONS[name][0], OPERATIONS[name][1], "oncall", b"[]"),
     401: lambda name, http: _called(name, http, None),
