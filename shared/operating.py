@@ -88,7 +88,8 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
 
 
 def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
-    """A second person agrees; the door is shut before this returns.
+    """A second person agrees, to the incident as a whole: every rollover of it that waits for that goes on, and its
+    door is shut before this returns.
 
     Raises:
         NotFound: there is none.
@@ -108,9 +109,13 @@ def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -
             raise Unsuitable("the time to approve it is over; nothing was done: call the breach again")
         return approved(rollover, caller.who, services.now()), "approved"
 
-    rollover = _change(rollover_id, change, reason, caller, services)
-    shut_doors([rollover], services)
-    return services.ledger.read(rollover.id)
+    changed = [_change(rollover_id, change, reason, caller, services)]
+    incident = changed[0].incident
+    for other in services.ledger.rollovers():
+        if other.awaits_approval and other.incident and incident and other.incident.id == incident.id:
+            changed.append(_change(other.id, change, reason, caller, services))
+    shut_doors(changed, services)
+    return services.ledger.read(rollover_id)
 
 
 class _Nothing(Exception):
@@ -197,9 +202,7 @@ def _set_allowed(
     )
     begun = begin(new, last, History(now, caller.who, "confirmed", reason), services)
     shut_doors([begun], services)
-    rollover = services.ledger.read(begun.id)
-    nudge_next(rollover, services)
-    return rollover
+    return services.ledger.read(begun.id)
 
 
 def _check_suitable(enrollment: Enrollment, last: Rollover | None, plan: Plan, services: Services) -> None:

@@ -241,6 +241,8 @@ class Rollover:
     next_action: str | None = None
     """For a person, when the outcome needs one."""
     ended_at: datetime | None = None
+    reopened_at: datetime | None = None
+    """When a person's retry, or a new version in the vault, last made it go on after its end."""
     records: int = 0
     """How many history records exist."""
     head: str = ""
@@ -375,7 +377,8 @@ def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
 
 def reopened(rollover: Rollover, now: datetime) -> Rollover:
     """A rollover that ended without being done, going on where it was, with all its patience."""
-    return replace(_arrived(rollover, now), outcome=None, outcome_reason=None, next_action=None, ended_at=None, backs=0)
+    open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
+    return replace(_arrived(open_again, now), backs=0, reopened_at=now)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:

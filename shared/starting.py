@@ -18,6 +18,9 @@ from shared.target import Begin, CannotBegin, NothingToDo, decide_start
 TRY_AGAIN_AFTER = timedelta(hours=24)
 """When a rollover that was refused, or needed a person, is begun anew although nothing new is known."""
 
+_OVER = (Outcome.DONE, Outcome.CANCELLED, Outcome.REFUSED)
+"""A breach that ended so, by itself or by a person, keeps nothing else away from its target."""
+
 
 @dataclass(frozen=True)
 class Started:
@@ -49,7 +52,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return _cannot(certificate_name, why, services)
     last = services.ledger.last(enrollment.registration_id)
-    if last is not None and last.plan.replaces and last.outcome is not Outcome.DONE:
+    if last is not None and last.plan.replaces and last.outcome not in _OVER:
         return _go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
         return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)

@@ -4,7 +4,7 @@ but for ``look_at``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from shared.certificate import Outgoing
@@ -130,6 +130,11 @@ def material(target: Target, mode: Mode) -> dict[str, Any]:
     }
 
 
+def names_of(registration_id: str, device_id: str) -> frozenset[str]:
+    """The names that a target's own entries have as escape routes of another target."""
+    return frozenset({f"enrollment {registration_id}", f"hub identity {device_id}"})
+
+
 def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registration_id: str) -> list[dict[str, Any]]:
     """What differs between two ``material``s, in the words of a problem document."""
     names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
@@ -218,13 +223,3 @@ def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
     verified = evicted + settle.total_seconds() + DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
-
-
-def is_same(rollover: Rollover, target: Target, mode: Mode, now: datetime) -> bool:
-    """Whether an open rollover does already what a breach call asks for."""
-    incident = rollover.incident
-    if rollover.outcome is not None or incident is None or incident.mode is not mode or not rollover.plan.replaces:
-        return False
-    unapproved = incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now
-    covered = {one.sha256_thumbprint for one in incident.compromised}
-    return not unapproved and {one.sha256_thumbprint for one in target.compromised} <= covered
