@@ -24,6 +24,7 @@ from shared.targets import (
     Target,
     differences,
     eta,
+    look_around,
     look_at,
     material,
     names_of,
@@ -111,7 +112,7 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
             "requested_by": caller.who,
         },
         "devices": len(targets),
-        "targets": [shown(target, asking.mode) for target in targets],
+        "targets": [shown(target, asking.mode, services.now()) for target in targets],
         "fuse": {"limit": limit, "exceeded": len(targets) > limit},
         "eta": eta(len(targets), asking.mode, services.settings.policy.settle),
         "confirm_token": token,
@@ -123,9 +124,10 @@ def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> l
     """What the call names. What one target is to another is no escape route: the call contains both; ``known`` are
     the names of those that it may no longer select."""
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
-    found = []
-    for enrollment in select(asking.selector, services):
-        found.append(look_at(enrollment, slots_of(asking.compromised, enrollment, thumbprint), services))
+    named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
+    held = [one.slots[slot] for one, slots in named for slot in slots]
+    around = look_around([enrolled for enrolled in held if enrolled is not None], services)
+    found = [look_at(enrollment, slots, around, services) for enrollment, slots in named]
     together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
     return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
 

@@ -40,6 +40,12 @@ Compromised = Outgoing | Enrolled
 """A compromised certificate: as the ledger keeps it, or as an enrollment shows it."""
 
 
+def holding(enrollments: Iterable[Enrollment], compromised: Sequence[Compromised]) -> Iterator[Enrollment]:
+    """Of many enrollments, those that matter here: with one of the certificates in a slot."""
+    thumbprints = [one.sha256_thumbprint for one in compromised]
+    return (one for one in enrollments if any(one.holds(thumbprint) for thumbprint in thumbprints))
+
+
 def escape_routes(
     compromised: Sequence[Compromised],
     *,
@@ -53,8 +59,8 @@ def escape_routes(
 
     Pre: the answer is for the world after the certificates were taken out of both slots of the target's own
     enrollment (``registration_id``) and its hub identity (``device_id``), whatever those two hold now. ``enrollments``
-    and ``groups`` are all there are. Of ``identities`` those matter that show one of the thumbprints, or whose
-    device ID is a certificate's common name.
+    are at least those that hold one (``holding``), ``groups`` are all there are. Of ``identities`` those matter that
+    show one of the thumbprints, or whose device ID is a certificate's common name.
     """
     others = [one for one in enrollments if one.registration_id.lower() != registration_id.lower()]
     x509_groups = [one for one in groups if one.attestation == "x509"]

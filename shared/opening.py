@@ -8,7 +8,7 @@ from shared.door import shut_door
 from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
 from shared.nudges import encode_nudge
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover, Step, does_already
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import carry_out, nudge_next
@@ -24,7 +24,7 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
         Conflict: the target's rollovers went on faster than we could look, again and again.
     """
     for _ in range(TRIES):
-        if last is not None and does_the_same(last, new, services.now()):
+        if last is not None and _is_what_is_asked(last, new, services.now()):
             return last
         ended = None
         if last is not None and last.outcome is None:
@@ -47,21 +47,16 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
     raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
 
 
-def does_the_same(rollover: Rollover, new: Rollover, now: datetime) -> bool:
+def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
     """Whether an open rollover does already everything that a new one would, and as soon."""
     theirs, ours = rollover.incident, new.incident
-    if rollover.outcome is not None or theirs is None or ours is None:
+    if theirs is None or ours is None:
         return False
-    if (rollover.plan, theirs.mode) != (new.plan, ours.mode):
+    compromised = [one.sha256_thumbprint for one in ours.compromised]
+    if not does_already(rollover, new.plan, ours.mode, compromised, now):
         return False
-    if theirs.awaits_approval and not ours.awaits_approval:
-        return False  # somebody has broken the glass, or fewer devices are concerned
-    if theirs.awaits_approval and theirs.approve_by is not None and theirs.approve_by <= now:
-        return False
-    covered = {one.sha256_thumbprint for one in theirs.compromised}
-    if not {one.sha256_thumbprint for one in ours.compromised} <= covered:
-        return False
-    return set(ours.accepted_routes) <= set(theirs.accepted_routes)
+    later = theirs.awaits_approval and not ours.awaits_approval  # the glass was broken, or the fuse is another one
+    return not later and set(ours.accepted_routes) <= set(theirs.accepted_routes)
 
 
 def shut_doors(rollovers: list[Rollover], services: Services) -> None:

@@ -88,8 +88,7 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
 
 
 def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
-    """A second person agrees, to the incident as a whole: every rollover of it that waits for that goes on, and its
-    door is shut before this returns.
+    """A second person agrees, to all of the incident at once; the doors are shut before this returns.
 
     Raises:
         NotFound: there is none.
@@ -109,13 +108,17 @@ def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -
             raise Unsuitable("the time to approve it is over; nothing was done: call the breach again")
         return approved(rollover, caller.who, services.now()), "approved"
 
-    changed = [_change(rollover_id, change, reason, caller, services)]
-    incident = changed[0].incident
-    for other in services.ledger.rollovers():
-        if other.awaits_approval and other.incident and incident and other.incident.id == incident.id:
-            changed.append(_change(other.id, change, reason, caller, services))
-    shut_doors(changed, services)
-    return services.ledger.read(rollover_id)
+    rollover = _change(rollover_id, change, reason, caller, services)
+    # What one person called for at once, a second one approves at once.
+    rest = [one for one in _same_incident(rollover, services) if one.awaits_approval]
+    agreed = [rollover, *(_change(one.id, change, reason, caller, services) for one in rest)]
+    shut_doors([one for one in agreed if one.outcome is None], services)
+    return services.ledger.read(rollover.id)
+
+
+def _same_incident(rollover: Rollover, services: Services) -> list[Rollover]:
+    known = rollover.incident.id if rollover.incident else None
+    return [one for one in services.ledger.rollovers() if one.incident is not None and one.incident.id == known]
 
 
 class _Nothing(Exception):

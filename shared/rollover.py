@@ -12,7 +12,7 @@ how it stands are computed from them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,7 @@ from typing import Any
 
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
-from shared.incident import Incident
+from shared.incident import Incident, Mode
 
 ACT_LEASE = timedelta(minutes=2)
 """How long a step may take between noting that it acts and recording how it went. A nudge that comes in between
@@ -368,6 +368,18 @@ def advance(
 def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> Rollover:
     """The rollover that a person ends where it is."""
     return _end(rollover, Outcome.CANCELLED, why, next_action, now)
+
+
+def does_already(
+    rollover: Rollover, plan: Plan, mode: Mode, sha256_thumbprints: Collection[str], now: datetime
+) -> bool:
+    """Whether an open rollover does what a person's call asks for, of these certificates."""
+    incident = rollover.incident
+    if rollover.outcome is not None or incident is None or (rollover.plan, incident.mode) != (plan, mode):
+        return False
+    if incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now:
+        return False
+    return {one.sha256_thumbprint for one in incident.compromised}.issuperset(sha256_thumbprints)
 
 
 def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:

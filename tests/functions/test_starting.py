@@ -7,7 +7,8 @@ import pytest
 from shared.certificate import parse_certificate
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.rollover import Step
-from shared.starting import ENROLLMENT_TAG, TRY_AGAIN_AFTER, start_rollover
+from shared.starting import TRY_AGAIN_AFTER, start_rollover
+from shared.tags import ENROLLMENT_TAG
 from tests.builders import (
     CERTIFICATE,
     DEVICE,
@@ -40,6 +41,7 @@ def test_a_rollover_begins_with_everything_that_is_known_at_that_moment():
     rollover = the_rollover(world)
     expected = a_rollover(
         cause="sweep (it has no tag rollover-enrollment, so its common name was tried as the registration ID)",
+        head=rollover.head,
         etag=rollover.etag,
     )
     assert rollover == expected
