@@ -173,7 +173,7 @@ _certificates = st.sampled_from(range(4))
 def worlds(draw: st.DrawFn) -> World:
     """A few enrollments with colliding IDs, device IDs and certificates; some registered under another device ID."""
     world = a_world(mirror_primary=draw(st.booleans()))
-    for registration_id in draw(st.lists(st.sampled_from(IDS), max_size=5, unique_by=str.lower)):
+    for registration_id in draw(st.lists(st.sampled_from(IDS), min_size=1, max_size=5, unique_by=str.lower)):
         held = [some_certificates()[one] for one in draw(st.lists(_certificates, min_size=1, max_size=2))]
         world.dps.enroll(registration_id, *held, deviceId=draw(st.sampled_from(IDS)))
         if draw(st.booleans()):
@@ -186,14 +186,15 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 def _spellings(text: str) -> list[str]:
-    return [text, text.lower(), text.upper(), text[:-1], text + "0", text[:40], spaced(text, ":"), text + "*", "*", ""]
+    wrong = [text.upper(), text[:-1], text + "0", text[:40], spaced(text, ":"), text + "*", "*", ""]
+    return [text] * len(wrong) + [text.lower()] + wrong
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> dict[str, Any]:
     thumbprints = [t for one in some_certificates() for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
     kinds = {"registration_id": IDS, "device_id": IDS, "certificate_name": ["c1", "c2"], "thumbprint": thumbprints}
-    named = draw(st.lists(st.sampled_from(list(kinds)), min_size=1, max_size=2, unique=True))
+    named = draw(st.permutations(list(kinds)))[: draw(st.sampled_from([1, 1, 1, 1, 2]))]
     return {kind: draw(st.sampled_from(_spellings(draw(st.sampled_from(kinds[kind]))))) for kind in named}
 
 
@@ -212,10 +213,12 @@ def naively(world: World, call: dict[str, Any]) -> set[str]:
             kept = world.vault.kept[value]
             tag_or_name = kept.tags.get("rollover-enrollment", "").strip() or kept.versions[-1].common_name
         # A device whose enrollment was edited is found by the ID it registered with where that is the registration ID.
-        device_ids = {state.get("deviceId", body["deviceId"])} & {body["deviceId"], body["registrationId"]}
+        is_device = value == state.get("deviceId", body["deviceId"]) and (
+            value == body["deviceId"] or key == value.lower()
+        )
         matches = {
             "registration_id": key == value.lower(),
-            "device_id": value in device_ids,
+            "device_id": is_device,
             "certificate_name": tag_or_name is not None and key == tag_or_name.lower(),
             "thumbprint": value.replace(":", "").upper() in hashes,
         }
