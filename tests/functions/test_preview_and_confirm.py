@@ -224,7 +224,7 @@ CHANGED: dict[str, tuple[Callable[[World], Any], list[str]]] = {
     "another certificate in the primary slot": (_new_slot("primary"), ["slot primary", "compromised"]),
     "another certificate in the secondary slot": (_new_slot("secondary"), ["slot secondary", "compromised"]),
     "the enrollment disabled": (_edit(provisioningStatus="disabled"), ["enrollment enabled"]),
-    "a rollover begun": (lambda world: begin(world), ["preempts"]),
+    "a rollover begun": (begin, ["preempts"]),
     "a group that admits the certificate": (lambda world: world.dps.enroll_group("g1", OLD), ["escape routes"]),
     "another device ID": (
         lambda world: world.dps.registrations[DEVICE].update(deviceId="renamed"),
