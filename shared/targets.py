@@ -83,7 +83,8 @@ def look_at(enrollment: Enrollment, slots: Sequence[Slot], around: Around, servi
         named = " and ".join(slot.value for slot in slots)
         raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {named}")
     device_id = device_of(enrollment)
-    name = certificate_for(enrollment.registration_id, {one.sha1_thumbprint for one in enrolled.values()}, services)
+    held = {one.sha1_thumbprint for one in enrollment.certificates()}
+    name = certificate_for(enrollment.registration_id, held, services)
     versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
     compromised = tuple(
         one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services)) for one in enrolled.values()
