@@ -1,7 +1,8 @@
 """The control port: what no Azure service has. Plain HTTP and JSON, on an address of its own.
 
 GET/PUT /clock · GET/PATCH /knobs · GET/POST/DELETE /faults · GET/PATCH /throttles · GET /journal ·
-GET /roles, PUT /roles/{principal} · GET /app-roles, PUT /app-roles/{principal} · POST /reset
+GET /roles, PUT /roles/{principal} · GET /app-roles, PUT /app-roles/{principal} · POST /reset ·
+what the services add in their own `control.py`
 """
 
 import json
@@ -15,6 +16,7 @@ from local.azure.clock import iso, parse_iso
 from local.azure.eventgrid.control import eventgrid_routes
 from local.azure.http import json_reply
 from local.azure.identity.roles import client_id_of
+from local.azure.iothub.control import iothub_routes
 from local.azure.world import World
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,7 +43,7 @@ async def json_object(request: web.Request) -> dict[str, Any]:
 def control_app(world: World) -> web.Application:
     """The control port of `world`."""
     app = web.Application(middlewares=[explain])
-    app.add_routes([*_time(world), *_trouble(world), *_looking(world), *eventgrid_routes(world)])
+    app.add_routes([*_time(world), *_trouble(world), *_looking(world), *eventgrid_routes(world), *iothub_routes(world)])
     return app
 
 

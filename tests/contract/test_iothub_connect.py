@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from azure.iot.device.exceptions import ConnectionFailedError, CredentialError
 
 from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
 from tests.certificates import Made
-from tests.contract.iothub_parts import Rest, certificate, device_client, journal, until
+from tests.contract.iothub_parts import Rest, certificate, device_client, journal, registry_manager, until
 from tests.standin import StandIn
 
 Device = Callable[..., IoTHubDeviceClient]
@@ -263,3 +264,58 @@ def test_too_many_new_connections_are_put_off(azure: StandIn, rest: Rest, device
     with pytest.raises(ConnectionFailedError):
         client.connect()
     assert journal(azure, "connect")[-1]["reason"] == "too many new connections"
+
+
+def test_an_identity_that_was_disabled_reads_so_through_the_service_client(
+    azure: StandIn, rest: Rest, device: Device
+) -> None:
+    """What azure-iot-hub makes of it (`get_device`): Disconnected, since when and why, once the hub has cut it.
+
+    docs: "Understand the identity registry", device identity properties; knob identity_drop_delay_s.
+    """
+    azure.control.patch("/knobs", {"identity_drop_delay_s": 1})
+    made = certificate()
+    rest.create("device", made)
+    registry = registry_manager(azure)
+    never = registry.get_device("device")
+    assert (never.connection_state, never.connection_state_updated_time.year) == ("Disconnected", 1)
+    assert (never.status_reason, never.cloud_to_device_message_count) == (None, 0)
+    client = device(made)
+    client.connect()
+    azure.control.post("/queued-messages", {"device_id": "device", "count": 4})
+    connected = registry.get_device("device")
+    assert connected.connection_state == "Connected"
+    assert connected.connection_state_updated_time > never.connection_state_updated_time
+    change(rest, status="disabled", statusReason="Key stolen: INC-7")
+    asked = registry.get_device("device")
+    assert (asked.status, asked.connection_state) == ("disabled", "Connected"), "not cut yet"
+    dropped(client, azure)
+    cut = registry.get_device("device")
+    assert (cut.status, cut.status_reason, cut.connection_state) == ("disabled", "Key stolen: INC-7", "Disconnected")
+    assert cut.connection_state_updated_time >= connected.connection_state_updated_time + timedelta(seconds=1)
+    assert cut.connection_state_updated_time.tzinfo is not None
+    assert cut.generation_id == connected.generation_id == never.generation_id
+    assert cut.cloud_to_device_message_count == 4
+
+
+def test_an_identity_that_was_made_again_reads_as_another_one_through_the_service_client(
+    azure: StandIn, rest: Rest, device: Device
+) -> None:
+    """docs: "Understand the identity registry": generationId tells devices of one ID apart."""
+    made = certificate()
+    rest.create("device", made, status="enabled", statusReason="first")
+    registry = registry_manager(azure)
+    client = device(made)
+    client.connect()
+    azure.control.post("/queued-messages", {"device_id": "device", "count": 4})
+    first = registry.get_device("device")
+    registry.delete_device("device")
+    dropped(client, azure)
+    rest.create("device", made)
+    second = registry.get_device("device")
+    assert isinstance(second.generation_id, str)
+    assert second.generation_id != first.generation_id
+    assert (first.connection_state, first.status_reason) == ("Connected", "first")
+    assert (second.connection_state, second.status_reason) == ("Disconnected", None)
+    assert second.connection_state_updated_time.year == 1
+    assert (first.cloud_to_device_message_count, second.cloud_to_device_message_count) == (4, 0)

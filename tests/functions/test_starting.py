@@ -40,6 +40,7 @@ def test_a_rollover_begins_with_everything_that_is_known_at_that_moment():
     rollover = the_rollover(world)
     expected = a_rollover(
         cause="sweep (it has no tag rollover-enrollment, so its common name was tried as the registration ID)",
+        head=rollover.head,
         etag=rollover.etag,
     )
     assert rollover == expected

@@ -10,6 +10,7 @@ from local.azure.iothub.store import Device, Json, Store
 from local.azure.iothub.twins import new_twin
 
 LARGEST_LIST = 1000
+LONGEST_QUEUE = 50  # messages to a device (docs: "Understand cloud-to-device messaging")
 
 
 class Registry:
@@ -66,6 +67,19 @@ class Registry:
         self._store.changing(device_id)
         del self._store.devices[device_id]
         self._changed(device_id)
+
+    def queue_messages(self, device_id: str, count: int) -> int:
+        """Let `count` more cloud-to-device messages wait for the device; how many wait then. They are only counted.
+
+        ValueError over the limit of the queue: the hub takes none of them then (403004 to who sends one).
+        """
+        device = self._store.get(device_id)
+        queued = device.identity["cloudToDeviceMessageCount"] + count
+        if type(count) is not int or count < 1 or queued > LONGEST_QUEUE:
+            raise ValueError(f"a device's queue holds 1 to {LONGEST_QUEUE} messages, not {queued}")
+        self._store.changing(device_id)
+        device.identity = device.identity | {"cloudToDeviceMessageCount": queued}
+        return queued
 
     def statistics(self) -> Json:
         """REST: Statistics - Get Device Statistics."""
