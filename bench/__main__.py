@@ -1,7 +1,8 @@
 """`make bench`: what the product costs beside the least that a script can do, in one run.
 
 Rolling N enrollments: the product (events to done) against a plain script with the minimal SDK calls, one after
-another and with asyncio. Importing: `function_app` against the SDKs that it does not import until they are needed.
+another and with asyncio. Shutting the door of a breach: from the confirmation on, against the raw calls. Importing:
+`function_app` against the SDKs that it does not import until they are needed.
 """
 
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.breaching import measure_door
 from bench.importing import measure_imports
 from bench.rolling import Measured, measure_rolling
 
@@ -23,6 +25,15 @@ def main(enrollments: Annotated[int, typer.Option(help="How many enrollments are
         table.add_column(column, justify="left" if column == "what" else "right")
     table.add_row("function_app", f"{imports.app_s:.3f}", f"{imports.app_s / imports.sdks_s:.2f}")
     table.add_row("the SDKs it uses", f"{imports.sdks_s:.3f}", "1.00")
+    console.print(table)
+
+    doors = measure_door(min(enrollments, 30))
+    table = Table(title="the door at DPS is shut, seconds from the call on")
+    for column in ("way", "median", "worst", "ratio of medians"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for door in doors:
+        ratio = door.median_s / doors[0].median_s
+        table.add_row(door.way, f"{door.median_s:.3f}", f"{door.worst_s:.3f}", f"{ratio:.1f}")
     console.print(table)
 
     rolled = measure_rolling(enrollments)

@@ -1,11 +1,6 @@
 """Rolls the same kind of fleet three ways on one stand-in: the product, a plain script, the script with asyncio."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +11,12 @@ from typing import Any
 import requests
 
 from bench.fleet import Fleet
+from bench.running import running
 from bench.script import Script
-from local.children import tied
 from local.rehearse.calling import api_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 # Everything is due and retired once the device moved: the script knows no other way.
 SETTINGS = {"RETIRE_WHEN": "moved", "ROLL_DAYS_BEFORE_EXPIRY": "4000", "ROLL_LIFETIME_SHARE": "0.999999"}
-UNLIMITED = {"amount": 1_000_000, "per_s": 1}
 AT_ONCE = 8  # the hub runs at most 10 jobs at once (S3)
 
 
@@ -36,31 +29,14 @@ class Measured:
     requests: int
 
 
-def measure_rolling(count: int, net: str = "127.0.30") -> list[Measured]:
+def measure_rolling(count: int) -> list[Measured]:
     """Time and requests of each way; the script, one after another, first."""
-    command = tied([sys.executable, "-m", "local", "up", "--net", net])
-    environment = {**os.environ, **SETTINGS}
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "up.log").open("wb") as log:
-        up = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=log)
-        try:
-            document = json.loads((up.stdout.readline() if up.stdout else b"") or b"null")
-            if document is None:
-                raise RuntimeError((Path(folder) / "up.log").read_text())
-            os.environ.update(document["environment"])
-            return _measure(document, count, Path(folder))
-        finally:
-            up.terminate()
-            up.wait(30)
+    with running(SETTINGS) as (document, folder):
+        return _measure(document, count, folder)
 
 
 def _measure(document: dict[str, Any], count: int, folder: Path) -> list[Measured]:
     control = document["control"]["url"]
-    limits = dict.fromkeys(requests.get(f"{control}/throttles", timeout=10).json()["limits"], UNLIMITED)
-    requests.patch(f"{control}/throttles", json={"limits": limits}, timeout=10).raise_for_status()
-    knobs = {"certificate_create_s": 0.05, "assign_delay_s": 0.05, "job_start_delay_s": 0.05}
-    requests.patch(f"{control}/knobs", json=knobs, timeout=10).raise_for_status()
-    # The product begins when its sweep is run, not by the events of the certificates that are made for the scripts.
-    requests.post(f"{control}/events/drop", json={"drop": True}, timeout=10).raise_for_status()
     measured = []
     ways: list[tuple[str, str, Callable[[Fleet], None]]] = [
         ("script, one after another", "plain", lambda fleet: _one_by_one(document, fleet)),

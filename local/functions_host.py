@@ -54,6 +54,8 @@ def settings(document: Mapping[str, Any]) -> dict[str, str]:
         "KEY_VAULT_URL": document["keyvault"]["url"],
         "EVENT_TOPIC_ENDPOINT": document["eventgrid"]["topic_endpoint"],
         "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE": "false",
+        # The hub stand-in ends a session in a fraction of a second (knob identity_drop_delay_s), not in up to a minute.
+        "CONTAINMENT_SETTLE_SECONDS": "10",
     }
     entra = {"ENTRA_ISSUER": document["entra"]["issuer"], "ENTRA_AUDIENCE": document["entra"]["audience"]}
     return {**product, **os.environ, **entra, **document["environment"]}

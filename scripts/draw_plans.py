@@ -5,14 +5,15 @@ from pathlib import Path
 from shared.rollover import ESTABLISHES, PLANS, Plan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rollover.md"
-BEGIN = "<!-- drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"
+BEGIN = "<!-- {plan}: drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"
 END = "\n<!-- end -->"
 
 
 def draw(plan: Plan) -> str:
     """A Mermaid state diagram of a plan, with what each step establishes below it."""
     steps = PLANS[plan]
-    lines = ["```mermaid", "stateDiagram-v2", "    direction TB", f"    [*] --> {steps[0]}: event or sweep"]
+    begins = "event or sweep" if plan is Plan.EXPIRY else "a person's call"
+    lines = ["```mermaid", "stateDiagram-v2", "    direction TB", f"    [*] --> {steps[0]}: {begins}"]
     for step, following in zip(steps, (*steps[1:], "done"), strict=True):
         lines.append(f"    {step} --> {following}")
         lines.append(f"    {step} --> {step}: waits, looks again")
@@ -22,10 +23,15 @@ def draw(plan: Plan) -> str:
 
 
 def drawn(page: str) -> str:
-    """The page with its drawing made anew."""
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return head + BEGIN + draw(Plan.EXPIRY) + END + tail
+    """The page with its drawings made anew, one for each plan."""
+    for plan in Plan:
+        begin = BEGIN.format(plan=plan)
+        head, found, rest = page.partition(begin)
+        if not found:
+            raise ValueError(f"the page has no place for the plan {plan}: {begin.strip()}")
+        _, _, tail = rest.partition(END)
+        page = head + begin + draw(plan) + END + tail
+    return page
 
 
 if __name__ == "__main__":

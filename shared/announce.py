@@ -45,6 +45,7 @@ def _data(rollover: Rollover) -> dict[str, str | int | None]:
         "outgoingSha256Thumbprint": rollover.outgoing.sha256_thumbprint,
         "incomingSha256Thumbprint": incoming.sha256_thumbprint if incoming else None,
         "status": rollover.status,
+        "incidentId": rollover.incident.id if rollover.incident else None,
         "reason": rollover.outcome_reason,
         "nextStep": rollover.next_action,
         # They lie outside the table: who rewrites the whole history there cannot rewrite these (shared.chain).

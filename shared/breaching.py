@@ -25,6 +25,7 @@ from shared.targets import (
     differences,
     eta,
     is_same,
+    look_around,
     look_at,
     material,
     plan_of,
@@ -112,7 +113,7 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
             "requested_by": caller.who,
         },
         "devices": len(targets),
-        "targets": [shown(target, asking.mode) for target in targets],
+        "targets": [shown(target, asking.mode, services.now()) for target in targets],
         "fuse": {"limit": limit, "exceeded": len(targets) > limit},
         "eta": eta(len(targets), asking.mode, services.settings.policy.settle),
         "confirm_token": token,
@@ -122,10 +123,10 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
 
 def _targets(asking: Asking, services: Services) -> list[Target]:
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
-    found = []
-    for enrollment in select(asking.selector, services):
-        found.append(look_at(enrollment, slots_of(asking.compromised, enrollment, thumbprint), services))
-    return found
+    named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
+    held = [one.slots[slot] for one, slots in named for slot in slots]
+    around = look_around([enrolled for enrolled in held if enrolled is not None], services)
+    return [look_at(enrollment, slots, around, services) for enrollment, slots in named]
 
 
 def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Confirmed:

@@ -119,7 +119,7 @@ class Ledger:
         ``preempting`` is the record with which ``last``, still open, ends in the same transaction.
 
         Raises:
-            Conflict: another one began in the meantime, or ``last`` went on.
+            Conflict: another one began in the meantime, or ``last`` went on or was opened again.
         """
         partition = partition_of(rollover.registration_id)
         number = split_id(last.id)[1] + 1 if last else 1
@@ -127,8 +127,11 @@ class Ledger:
         if (target[0]["last"] if target else 0) != number - 1:
             raise Conflict("another rollover of this target began in the meantime")
         new = replace(rollover, id=f"{partition}.{number}", records=1)
-        ending: list[Write] = []
-        if last is not None and preempting is not None:
+        # Written even where it does not change: whoever opens the last one again at this moment must notice.
+        ending = [Write(to_row(last), last.etag)] if last is not None else []
+        if last is not None and last.outcome is None:
+            if preempting is None:
+                raise Conflict(f"{last.id} is open")
             last, ending = _with_record(preempted(last, new.id, record.at), preempting)
         written = sealed(history_row(new, record), last.head if last else "")
         new = replace(new, head=written["hash"])

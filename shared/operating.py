@@ -88,7 +88,7 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
 
 
 def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
-    """A second person agrees; the door is shut before this returns.
+    """A second person agrees, to all of the incident at once; the doors are shut before this returns.
 
     Raises:
         NotFound: there is none.
@@ -109,8 +109,16 @@ def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -
         return approved(rollover, caller.who, services.now()), "approved"
 
     rollover = _change(rollover_id, change, reason, caller, services)
-    shut_doors([rollover], services)
+    # What one person called for at once, a second one approves at once.
+    rest = [one for one in _same_incident(rollover, services) if one.awaits_approval]
+    agreed = [rollover, *(_change(one.id, change, reason, caller, services) for one in rest)]
+    shut_doors([one for one in agreed if one.outcome is None], services)
     return services.ledger.read(rollover.id)
+
+
+def _same_incident(rollover: Rollover, services: Services) -> list[Rollover]:
+    known = rollover.incident.id if rollover.incident else None
+    return [one for one in services.ledger.rollovers() if one.incident is not None and one.incident.id == known]
 
 
 class _Nothing(Exception):

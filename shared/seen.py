@@ -17,9 +17,10 @@ class Policy:
     straggler_grace: timedelta = timedelta(days=7)
     """How long after the outgoing certificate's end a rollover may wait before a person is told."""
     clock_skew: timedelta = timedelta(minutes=5)
-    settle: timedelta = timedelta(seconds=10)
-    """How long a containment must be seen to hold before it is stated: registrations that were under way when the
-    door was shut end in that time, and so does the staleness of a read."""
+    settle: timedelta = timedelta(seconds=60)
+    """How long a containment must be seen to hold before it is stated: in that time the hub ends the session of an
+    identity that was disabled or deleted (seconds to a minute, azure-iot-sdk-c#2300; what it shows of sessions may lag,
+    azure-docs devguide-identity-registry), and registrations that were under way when the door was shut end."""
     max_acts: int = 8
     """How often a step may act before a person is told that acting does not help."""
 
@@ -82,3 +83,5 @@ class Sources:
     """Which other hub identities accept a compromised certificate."""
     groups: bool = False
     """Which other entries of DPS would admit it."""
+    groups_when_out: bool = False
+    """The same, only where its own enrollment does not hold it any more, and so keeps it out no longer."""

@@ -49,19 +49,19 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return _cannot(certificate_name, why, services)
     last = services.ledger.last(enrollment.registration_id)
-    if last is not None and last.plan.replaces and last.outcome is not Outcome.DONE:
+    if last is not None and _keeps_breach_open(last, enrollment):
         return _go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
         return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
-    if tagged.latest.certificate.sha256_thumbprint in services.ledger.compromised(enrollment.registration_id):
-        why = f"the vault's latest version, {tagged.latest.version}, is one that was reported compromised"
-        return _cannot(certificate_name, why, services)
     decision = _look_and_decide(tagged, enrollment, services)
     match decision:
         case NothingToDo(why=why):
             log(LogEvent.NOTHING_TO_DO, registration_id=enrollment.registration_id, why=why)
             return Started("nothing", why)
         case CannotBegin(why=why):
+            return _cannot(certificate_name, why, services)
+        case Begin() if _would_bring_back_compromised(decision, tagged, enrollment, services):
+            why = f"the vault's latest version, {tagged.latest.version}, is one that was reported compromised"
             return _cannot(certificate_name, why, services)
         case Begin():
             if last is not None and _ended_alike(last, decision, tagged, enrollment, services.now()):
@@ -92,9 +92,24 @@ def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services)
     )
 
 
+def _keeps_breach_open(last: Rollover, enrollment: Enrollment) -> bool:
+    """Whether the last rollover is a breach that is not over; one that a person mended by hand is."""
+    if not last.plan.replaces:
+        return False
+    held = any(enrollment.holds(one.sha256_thumbprint) for one in last.leaving)
+    return last.outcome is None or (last.outcome is Outcome.NEEDS_PERSON and (held or not enrollment.enabled))
+
+
+def _would_bring_back_compromised(begin: Begin, tagged: Tagged, enrollment: Enrollment, services: Services) -> bool:
+    newest = tagged.latest.certificate.sha256_thumbprint
+    if newest == begin.outgoing.sha256_thumbprint:
+        return False  # a new version is asked for
+    return newest in services.ledger.compromised(enrollment.registration_id)
+
+
 def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrollment, now: datetime) -> bool:
     """Whether the last rollover was this very one, and ended too recently to be worth another try."""
-    if last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
+    if last.plan is not Plan.EXPIRY or last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
         return False
     newest = tagged.latest.certificate.sha256_thumbprint
     tried = last.incoming.sha256_thumbprint if last.incoming else last.outgoing.sha256_thumbprint

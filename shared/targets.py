@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.certificate import Outgoing
-from shared.enrollment import Enrollment, HubIdentity, Slot, why_not_ours
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
 from shared.errors import BadInput, Unsuitable
-from shared.escape import Route, escape_routes
+from shared.escape import Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
+from shared.group import Group
 from shared.incident import Mode
 from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover
 from shared.selecting import device_of
@@ -46,7 +47,30 @@ def plan_of(mode: Mode) -> Plan:
     return Plan.BREACH_REPROVISION if mode is Mode.REPROVISION else Plan.BREACH
 
 
-def look_at(enrollment: Enrollment, slots: Sequence[Slot], services: Services) -> Target:
+@dataclass(frozen=True)
+class Around:
+    """What else DPS and hub hold that a compromised certificate could get in by: looked up once for all targets."""
+
+    enrollments: tuple[Enrollment, ...]
+    groups: tuple[Group, ...]
+    identities: tuple[HubIdentity, ...]
+
+
+def look_around(compromised: Sequence[Enrolled], services: Services) -> Around:
+    """Every other entry and hub identity that matters for these certificates.
+
+    All enrollments are paged through (DPS cannot search them), and only those that hold one are kept.
+    """
+    holders = services.hub.holders([t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)])
+    identities = [services.hub.identity(device_id) for device_id in holders]
+    return Around(
+        enrollments=tuple(holding(services.provisioning.enrollments(), compromised)),
+        groups=tuple(services.provisioning.groups()),
+        identities=tuple(one for one in identities if one is not None),
+    )
+
+
+def look_at(enrollment: Enrollment, slots: Sequence[Slot], around: Around, services: Services) -> Target:
     """Look up what is known about one enrollment.
 
     Raises:
@@ -64,15 +88,13 @@ def look_at(enrollment: Enrollment, slots: Sequence[Slot], services: Services) -
     compromised = tuple(
         one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services)) for one in enrolled.values()
     )
-    holders = services.hub.holders([t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)])
-    others = [services.hub.identity(one) for one in holders if one != device_id]
     routes = escape_routes(
         compromised,
         registration_id=enrollment.registration_id,
         device_id=device_id,
-        enrollments=services.provisioning.enrollments(),
-        groups=services.provisioning.groups(),
-        identities=[one for one in others if one is not None],
+        enrollments=around.enrollments,
+        groups=around.groups,
+        identities=[one for one in around.identities if one.device_id != device_id],
     )
     return Target(
         enrollment=enrollment,
@@ -138,9 +160,10 @@ def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registrati
     ]
 
 
-def shown(target: Target, mode: Mode) -> dict[str, Any]:
+def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
     """One target of a preview."""
     preempts = preempted_by(target)
+    same = preempts is not None and is_same(preempts, target, mode, now)
     latest = target.latest.latest if target.latest else None
     compromised = {one.sha256_thumbprint for one in target.compromised}
     fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
@@ -168,7 +191,8 @@ def shown(target: Target, mode: Mode) -> dict[str, Any]:
         if latest is not None and fresh
         else None,
         "replacement_note": _replacement_note(target, fresh=fresh),
-        "preempts": preempts.id if preempts else None,
+        "preempts": preempts.id if preempts and not same else None,
+        "goes_on_with": preempts.id if preempts and same else None,
         "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes],
     }
 
@@ -214,8 +238,9 @@ def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
     if mode is Mode.REPROVISION:
         note = "contained only when each device has registered again with its new certificate"
         return {"door_shut_s": door, "evicted_s": None, "verified_s": None, "note": note}
-    evicted = door + SESSION_ENDS.total_seconds() + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
-    verified = evicted + settle.total_seconds() + DPS_WRITE.total_seconds()
+    written = door + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
+    evicted = written + SESSION_ENDS.total_seconds()
+    verified = written + max(SESSION_ENDS, settle).total_seconds() + 2 * DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
 

@@ -21,8 +21,9 @@ from shared.certificate import Certificate, Outgoing, parse_certificate
 from shared.decide import decide
 from shared.door import shut_door
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
+from shared.ledger import Ledger
 from shared.nudges import encode_nudge
-from shared.rollover import PLANS, Incoming, Plan, Rollover, Step, Verdict
+from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step, Verdict
 from shared.rows import History
 from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
@@ -136,6 +137,14 @@ def a_rollover(step: Step = Step.ISSUE_CERTIFICATE, **changes: Any) -> Rollover:
         records=1,
     )
     return replace(rollover, **changes)
+
+
+def begin_next(ledger: Ledger, rollover: Rollover, record: History) -> Rollover:
+    """Begin a rollover after the last one of its target, which has ended by then."""
+    last = ledger.last(rollover.registration_id)
+    if last is not None and last.outcome is None:
+        last = ledger.record(replace(last, outcome=Outcome.DONE, due_at=None), None)
+    return ledger.begin(rollover, last, record)
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 from shared.certificate import parse_certificate
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.rollover import Step
-from shared.starting import ENROLLMENT_TAG, TRY_AGAIN_AFTER, start_rollover
+from shared.starting import TRY_AGAIN_AFTER, start_rollover
+from shared.tags import ENROLLMENT_TAG
 from tests.builders import (
     CERTIFICATE,
     DEVICE,

@@ -20,7 +20,7 @@ from shared.errors import Conflict
 from shared.ledger import Ledger, Write
 from shared.rollover import Outcome, Step
 from shared.rows import History
-from tests.builders import DEVICE, a_rollover
+from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
 
 RECORD = History(NOW, "test", "started", "for a test")
@@ -115,7 +115,7 @@ def test_the_timer_sees_what_is_due_and_what_is_unpublished_and_nothing_else(led
 
 def test_rollovers_are_found_by_target_and_history_by_rollover(ledger):
     for device in ("dev-01", "dev-01", "dev-010", "DEV-02"):
-        ledger.begin(a_rollover(registration_id=device, id=""), ledger.last(device), RECORD)
+        begin_next(ledger, a_rollover(registration_id=device, id=""), RECORD)
     assert len(list(ledger.rollovers())) == 4
     assert [rollover.id for rollover in ledger.rollovers("Dev-01")] == ["individual.dev-01.1", "individual.dev-01.2"]
     assert len(ledger.history(ledger.read("individual.dev-01.2"))) == 1
@@ -174,7 +174,7 @@ def test_a_record_that_was_changed_in_the_table_is_named_and_so_is_one_that_an_e
     ledger = Ledger(deployed)
     for device in ("dev-01", "dev-02", "dev-03"):
         for _ in range(2):
-            rollover = ledger.begin(a_rollover(registration_id=device, id=""), ledger.last(device), RECORD)
+            rollover = begin_next(ledger, a_rollover(registration_id=device, id=""), RECORD)
             rollover = ledger.record(ledger.record(rollover, ODD), replace(ODD, why="", before={}))
     ledger.note_refused("event", "s", "r", NOW)
     told = "3 targets, 0 broken; 6 rollovers, 18 records covered, 0 older than hashes, 0 anchors hold"

@@ -16,7 +16,7 @@ from shared.chain import Break, Row, canonical, digest, genesis, sealed, verify
 from shared.ledger import Ledger, Write
 from shared.rollover import Step
 from shared.rows import History, from_row
-from tests.builders import DEVICE, NEW_256, a_rollover, a_story, begin, deliver_all
+from tests.builders import DEVICE, NEW_256, a_rollover, a_story, begin, begin_next, deliver_all
 from tests.certificates import NOW
 from tests.fakes import InMemoryHub, InMemoryTable
 
@@ -45,7 +45,7 @@ def _whole_history() -> str:
     deliver_all(world)
     ledger = Ledger(world.table)
     for records in (3, 2):
-        rollover = ledger.begin(a_rollover(id=""), ledger.last(DEVICE), RECORD)
+        rollover = begin_next(ledger, a_rollover(id=""), RECORD)
         for _ in range(records - 1):
             rollover = ledger.record(replace(rollover, outbox=("Rollover.Refused/2",)), RECORD)
         ledger.record(replace(rollover, outbox=()), None)
@@ -552,8 +552,8 @@ def test_a_rollover_that_was_open_when_the_release_came_is_covered_from_then_on(
     last = ledger.last(DEVICE)
     assert last is not None
     assert (last.head, last.records) == ("", 6)
-    last = ledger.record(ledger.record(ledger.record(last, None), RECORD), RECORD)
-    ledger.begin(a_rollover(id=""), last, RECORD)
+    ledger.record(ledger.record(ledger.record(last, None), RECORD), RECORD)
+    begin_next(ledger, a_rollover(id=""), RECORD)
     rows = rows_of(table)
     found = verify(PARTITION, rows.values())
     assert (found.first_break, found.covered, found.older) == (None, 3, OLDER)
@@ -566,7 +566,7 @@ def test_a_rollover_that_was_open_when_the_release_came_is_covered_from_then_on(
 def test_a_rollover_after_ended_ones_of_the_release_before_begins_the_chain():
     table = a_target_of_the_release_before()
     ledger = Ledger(table)
-    ledger.begin(a_rollover(id=""), ledger.last(DEVICE), RECORD)
+    begin_next(ledger, a_rollover(id=""), RECORD)
     found = verify(PARTITION, rows_of(table).values())
     assert (found.first_break, found.covered, found.older) == (None, 1, OLDER)
 

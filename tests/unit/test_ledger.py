@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from shared.enrollment import Removed, Twin
 from shared.errors import BadInput, Conflict, NotFound
 from shared.ledger import Ledger, partition_of, split_id
-from shared.rollover import Outcome, Rollover, Step
+from shared.rollover import Outcome, Rollover, Step, reopened
 from shared.rows import History
-from tests.builders import DEVICE, a_rollover
+from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
 from tests.fakes import InMemoryTable
 
@@ -25,7 +26,7 @@ def a_ledger() -> Ledger:
 def started(ledger: Ledger, **changes: Any) -> Rollover:
     """Begin a rollover after the last one of its target."""
     rollover = a_rollover(id="", **changes)
-    return ledger.begin(rollover, ledger.last(rollover.registration_id), RECORD)
+    return begin_next(ledger, rollover, RECORD)
 
 
 def test_a_rollover_gets_its_id_from_its_target_and_number():
@@ -231,3 +232,40 @@ def test_an_id_of_nothing_is_not_found():
 
 def test_a_partition_can_be_read_back_from_any_id():
     assert split_id(f"{partition_of('A.9')}.2") == ("individual.a.9", 2)
+
+
+def test_the_last_rollover_cannot_be_opened_again_at_the_moment_at_which_the_next_begins():
+    """One open rollover of a target: whoever is second meets a conflict, in either order."""
+    ledger = a_ledger()
+    ended = ledger.record(replace(started(ledger), outcome=Outcome.NEEDS_PERSON, due_at=None), RECORD)
+    ledger.begin(a_rollover(id=""), ended, RECORD)
+    with pytest.raises(Conflict):
+        ledger.record(reopened(ended, NOW), RECORD)
+    ended = ledger.record(replace(started(ledger, registration_id="dev-02"), outcome=Outcome.REFUSED), RECORD)
+    ledger.record(reopened(ended, NOW), RECORD)
+    with pytest.raises(Conflict):
+        ledger.begin(a_rollover(id="", registration_id="dev-02"), ended, RECORD)
+
+
+def test_an_open_rollover_ends_in_the_transaction_in_which_another_takes_its_place():
+    ledger = a_ledger()
+    first = started(ledger)
+    second = ledger.begin(a_rollover(id=""), first, RECORD, preempting=replace(RECORD, what="preempted"))
+    first = ledger.read(first.id)
+    assert (first.status, first.outcome_reason) == ("preempted", f"{second.id} took its place")
+    assert [record.what for record in ledger.history(first)] == ["started", "preempted"]
+    with pytest.raises(Conflict):
+        ledger.begin(a_rollover(id=""), second, RECORD)
+
+
+def test_a_removed_identity_is_kept_with_a_twin_of_any_size():
+    """A text column holds 32,768 characters; tags and desired properties are 8 and 32 KB at most."""
+    ledger = a_ledger()
+    begun = started(ledger)
+    assert ledger.removed(begun.id) is None
+    twin = Twin("", {"ø" * 10: "x" * 8000}, {"k": "ü" * 33_000, "n": [1, 2.5, None, True]})
+    kept = Removed(NOW, "g1", True, twin)
+    ledger.keep_removed(begun.id, kept)
+    assert ledger.removed(begun.id) == kept
+    ledger.keep_removed(begun.id, replace(kept, connected=False))
+    assert ledger.removed(begun.id) == replace(kept, connected=False)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
+from shared.incident import Incident, Mode
 from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
 from shared.rows import History, from_row, history_from_row, history_row, stamp, to_row
 from tests.builders import a_rollover
@@ -31,7 +32,22 @@ times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 texts = st.text(max_size=40)
 hexes = st.text("0123456789ABCDEF", min_size=40, max_size=64)
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-._:", min_size=1, max_size=30)
-outgoings = st.builds(Outgoing, hexes, hexes, times, st.none() | hexes)
+outgoings = st.builds(Outgoing, hexes, hexes, times, st.none() | hexes, st.none() | texts, st.none() | texts)
+incidents = st.builds(
+    Incident,
+    id=texts,
+    mode=st.sampled_from(Mode),
+    reason=texts,
+    requested_by=texts,
+    requested_by_id=texts,
+    compromised=st.lists(outgoings, max_size=2).map(tuple),
+    ticket=st.none() | texts,
+    accepted_routes=st.lists(texts, max_size=2).map(tuple),
+    break_glass=st.none() | texts,
+    approve_by=st.none() | times,
+    approved_by=st.none() | texts,
+    was_enabled=st.booleans(),
+)
 incomings = st.builds(Incoming, texts, hexes, hexes, times)
 rollovers = st.builds(
     Rollover,
@@ -48,6 +64,7 @@ rollovers = st.builds(
     baseline=st.none() | times,
     on_incoming_at_start=st.booleans(),
     incoming=st.none() | incomings,
+    incident=st.none() | incidents,
     done=st.lists(st.sampled_from(Step), max_size=5, unique=True).map(tuple),
     acts=st.integers(0, 100),
     acted_at=st.none() | times,
@@ -165,6 +182,8 @@ def test_a_row_of_an_earlier_release_is_written_back_without_loss(name):
     back = to_row(from_row(row, "1"))
     facts, facts_back = json.loads(row.pop("facts")), json.loads(back["facts"])
     assert row.items() <= back.items()
+    outgoing, outgoing_back = facts.pop("outgoing"), facts_back["outgoing"]
+    assert outgoing.items() <= outgoing_back.items()
     assert {k: facts_back[k] for k in facts} == facts
 
 

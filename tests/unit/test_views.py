@@ -11,7 +11,7 @@ from shared.errors import BadInput, NotFound
 from shared.rollover import Outcome, Step
 from shared.rows import History
 from shared.views import list_rollovers, show_rollover
-from tests.builders import DEVICE, NEW, OLD, a_rollover
+from tests.builders import DEVICE, NEW, OLD, a_rollover, begin_next
 from tests.certificates import NOW
 from tests.fakes import World, a_world
 
@@ -24,8 +24,7 @@ def listed(world: World, **filters: str) -> list[str]:
 
 def put(world: World, registration_id: str, **changes: Any) -> None:
     record = History(NOW, "test", "started", "for a test")
-    rollover = a_rollover(registration_id=registration_id, **changes)
-    world.services.ledger.begin(rollover, world.services.ledger.last(registration_id), record)
+    begin_next(world.services.ledger, a_rollover(registration_id=registration_id, **changes), record)
 
 
 def a_full_world() -> World:
