@@ -227,7 +227,10 @@ def losses(target: Target, mode: Mode) -> list[str]:
     if identity is None:
         return ["nothing: the hub has no identity of this device"]
     if mode is Mode.REPROVISION:
-        return ["nothing; but the hub goes on accepting what is compromised until the device has registered again"]
+        return [
+            "nothing; but the hub goes on accepting what is compromised until the device has registered again, and who"
+            " has the key can keep it from that by taking its session and answering in its place"
+        ]
     lost = ["its connection, until it has its new certificate"]
     if mode is Mode.DISABLE:
         return lost
