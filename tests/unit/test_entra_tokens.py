@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -260,6 +261,13 @@ def test_keys_are_read_once(tokens: EntraTokens, authority: Authority) -> None:
     assert authority.asked == [CONFIGURATION, KEYS]
 
 
+def test_many_at_once_read_the_keys_once(tokens: EntraTokens, authority: Authority) -> None:
+    bearer = f"Bearer {token()}"
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(tokens.identify, [bearer] * 40))) == 1
+    assert authority.asked == [CONFIGURATION, KEYS]
+
+
 def test_a_new_key_is_found(tokens: EntraTokens, authority: Authority) -> None:
     tokens.identify(f"Bearer {token()}")
     authority.documents[KEYS]["keys"].append(jwk(STRANGE_KEY, "k2"))
@@ -312,7 +320,10 @@ DOWN: dict[str, Callable[[Authority], None]] = {
     "no keys": lambda a: a.documents.update({KEYS: {}}),
     "no address of keys": lambda a: a.documents.update({CONFIGURATION: {"issuer": ISSUER}}),
     "an address without TLS": lambda a: a.documents.update(
-        {CONFIGURATION: {"issuer": ISSUER, "jwks_uri": "http://login.example/keys"}}
+        {
+            CONFIGURATION: {"issuer": ISSUER, "jwks_uri": "http://login.example/keys"},
+            "http://login.example/keys": a.documents[KEYS],
+        }
     ),
     "a key that is none": lambda a: a.documents.update({KEYS: {"keys": [jwk(KEY, "k1", n="!")]}}),
 }
