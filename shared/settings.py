@@ -70,6 +70,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         policy=Policy(
             retire_when_moved=reader.choice("RETIRE_WHEN", ("expired", "moved"), "expired") == "moved",
             straggler_grace=timedelta(days=reader.number("STRAGGLER_GRACE_DAYS", 7, MANY_DAYS)),
+            settle=timedelta(seconds=reader.number("CONTAINMENT_SETTLE_SECONDS", 10, 3600)),
         ),
         due=Due(
             window=timedelta(days=reader.number("ROLL_DAYS_BEFORE_EXPIRY", 30, MANY_DAYS)),
