@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.body import accepted_routes, only, required_text, text_of
 from shared.callers import Caller
+from shared.certificate import Outgoing
 from shared.errors import BadInput, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
 from shared.incident import Incident, Mode
@@ -204,13 +205,21 @@ def _incident(
         reason=asking.reason,
         requested_by=caller.who,
         requested_by_id=caller.object_id,
-        compromised=target.compromised,
+        compromised=_compromised(target),
         ticket=asking.ticket,
         accepted_routes=routes,
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enrollment.enabled or _disabled_by_us(target),
     )
+
+
+def _compromised(target: Target) -> tuple[Outgoing, ...]:
+    """What is named now, and what the breach was about whose place this one takes: that is not clean for it."""
+    before = preempted_by(target)
+    known = before.incident.compromised if before and before.incident and before.plan.replaces else ()
+    named = {one.sha256_thumbprint for one in target.compromised}
+    return (*target.compromised, *(one for one in known if one.sha256_thumbprint not in named))
 
 
 def _disabled_by_us(target: Target) -> bool:

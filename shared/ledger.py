@@ -24,7 +24,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover, preempted
+from shared.rollover import Outcome, Rollover, preempted
 from shared.rows import (
     History,
     from_row,
@@ -166,10 +166,18 @@ class Ledger:
         return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
 
     def removed(self, rollover_id: str) -> Removed | None:
-        """The hub identity that this rollover deleted, or was about to; None when it deleted none."""
+        """The hub identity that this rollover deleted, or was about to; None when it deleted none.
+
+        What an earlier breach of the target deleted and did not come to restore is its too: the twin lies nowhere else.
+        """
         partition, number = split_id(rollover_id)
-        found = self._table.read(partition, f"removed.{number:06}")
-        return removed_from_row(found[0]) if found else None
+        while (found := self._table.read(partition, f"removed.{number:06}")) is None:
+            before = self._table.read(partition, f"rollover.{number - 1:06}")
+            rollover = from_row(*before) if before else None
+            if rollover is None or not rollover.plan.replaces or rollover.outcome is Outcome.DONE:
+                return None
+            number -= 1
+        return removed_from_row(found[0])
 
     def keep_removed(self, rollover_id: str, removed: Removed) -> None:
         """Keep a hub identity's twin before it is deleted.

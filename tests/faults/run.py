@@ -9,7 +9,7 @@ from typing import Any
 from shared.breaching import confirm, preview
 from shared.callers import Role
 from shared.enrollment import Twin
-from shared.errors import RolloverError
+from shared.errors import NotFound, RolloverError
 from shared.incident import Mode
 from shared.ledger import Ledger
 from shared.nudges import encode_nudge
@@ -76,15 +76,20 @@ class Play:
         """Play it."""
         stage, result = self._stage, self.result
         stage.elapse(self._chance.uniform(5.0, 20.0))
-        self._call()
+        self._call(result.draw.mode)
         timer = stage.clock.time + TIMER
+        again = result.draw.second_call
+        again_at = stage.clock.time + timedelta(seconds=again[0]) if again else None
         while (rollover := self._rollover()) is not None and stage.clock.time < NOW + LONGEST:
             if rollover.outcome is not None and not self._meet_person(rollover):
                 break
             self._ports.nudged.sort()
-            due = min([timer, *(at for at, _, _ in self._ports.nudged[:1])])
+            due = min([timer, *(at for at, _, _ in self._ports.nudged[:1]), *([again_at] if again_at else [])])
             stage.elapse(max((due - stage.clock.time).total_seconds(), 0.0))
-            if due == timer:
+            if again and due == again_at:
+                again_at = None
+                self._call(again[1], thumbprint=stage.stolen[0])
+            elif due == timer:
                 timer += TIMER
                 self._guarded(lambda: resume_due(self.services))
             else:
@@ -95,10 +100,11 @@ class Play:
 
     # --- the product at work ------------------------------------------------------------------------------------------
 
-    def _call(self) -> None:
+    def _call(self, mode: Mode, thumbprint: str | None = None) -> None:
         """Preview and confirm over HTTP, again and again until it is answered; the same token gives the same."""
-        asked: dict[str, Any] = {"registration_id": DEVICE, "reason": "stolen laptop", "mode": self.result.draw.mode}
-        if self.result.draw.compromised != "both" and not self.result.draw.lone:
+        asked: dict[str, Any] = {"reason": "stolen laptop", "mode": mode}
+        asked |= {"thumbprint": thumbprint} if thumbprint else {"registration_id": DEVICE}
+        if thumbprint is None and self.result.draw.compromised != "both" and not self.result.draw.lone:
             asked["compromised"] = [self.result.draw.compromised]
         token: str | None = None
         for _ in range(200):
@@ -107,6 +113,8 @@ class Play:
                 confirm({"confirm": token}, ONCALL, self.services)
             except Killed:
                 pass
+            except NotFound:
+                return  # the second call comes too late: the certificate is in no slot any more
             except RolloverError as error:
                 if "changed" in str(error):  # a stale read at the preview: the caller looks at a new one
                     token = None

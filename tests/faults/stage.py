@@ -67,6 +67,8 @@ class Draw:
     """How long one call of the product takes, at most."""
     second_holder: bool
     """Another hub identity accepts a compromised certificate."""
+    second_call: tuple[float, Mode] | None
+    """After so many seconds somebody calls again, in a mode that may be another one."""
 
     @classmethod
     def of(cls, chance: random.Random) -> "Draw":
@@ -93,6 +95,7 @@ class Draw:
             pausing_s=chance.choice((3.0, 12.0, 120.0)),
             call_s=chance.choice((0.02, 0.1, 0.3)),
             second_holder=chance.random() < 0.05,
+            second_call=(chance.uniform(0.0, 40.0), chance.choice(tuple(Mode))) if chance.random() < 0.15 else None,
         )
 
 
