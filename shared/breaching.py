@@ -126,7 +126,8 @@ def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> l
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
     named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
     held = [one.slots[slot] for one, slots in named for slot in slots]
-    around = look_around([enrolled for enrolled in held if enrolled is not None], services)
+    names = [one.registration_id for one, _ in named]
+    around = look_around([enrolled for enrolled in held if enrolled is not None], names, services)
     found = [look_at(enrollment, slots, around, services) for enrollment, slots in named]
     together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
     return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]

@@ -71,9 +71,10 @@ def _routes(
 
 def _holders(rollover: Rollover, services: Services) -> list[HubIdentity]:
     thumbprints = [t for one in rollover.leaving for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
-    # The hub's index lags: what it names is read again, each by itself.
-    others = [one for one in services.hub.holders(thumbprints) if one != rollover.device_id]
-    return [identity for identity in map(services.hub.identity, others) if identity is not None]
+    # The hub's index lags: what it names is read again, each by itself. One of type certificateAuthority pins nothing;
+    # it lets in the leaf whose common name, the registration ID, is its device ID.
+    others = {*services.hub.holders(thumbprints), rollover.registration_id} - {rollover.device_id}
+    return [identity for identity in map(services.hub.identity, sorted(others)) if identity is not None]
 
 
 def summary(seen: Observation) -> dict[str, Any]:
