@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.body import accepted_routes, only, required_text, text_of
 from shared.callers import Caller
+from shared.enrollment import Slot
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
 from shared.incident import Incident, Mode
@@ -18,9 +19,10 @@ from shared.opening import begin, shut_doors
 from shared.previews import Preview
 from shared.rollover import Rollover
 from shared.rows import History
-from shared.selecting import KINDS, Selector, parse_selector, select
+from shared.selecting import KINDS, Selector, parse_selector, select, unfinished
 from shared.services import Services
 from shared.targets import (
+    Named,
     Target,
     differences,
     eta,
@@ -124,11 +126,14 @@ def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> l
     """What the call names. What one target is to another is no escape route: the call contains both; ``known`` are
     the names of those that it may no longer select."""
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
-    named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
-    held = [one.slots[slot] for one, slots in named for slot in slots]
-    names = [one.registration_id for one, _ in named]
-    around = look_around([enrolled for enrolled in held if enrolled is not None], names, services)
-    found = [look_at(enrollment, slots, around, services) for enrollment, slots in named]
+    named = []
+    for enrollment in select(asking.selector, services):
+        slots = slots_of(asking.compromised, enrollment, thumbprint)
+        last = services.ledger.last(enrollment.registration_id)
+        named.append(Named(enrollment, slots, last, unfinished(last, thumbprint)))
+    compromised = [certificate for one in named for certificate in one.certificates()]
+    around = look_around(compromised, [one.enrollment.registration_id for one in named], services)
+    found = [look_at(one, around, services) for one in named]
     together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
     return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
 
@@ -239,6 +244,7 @@ def _disabled_by_us(target: Target) -> bool:
 
 def _begin(target: Target, incident: Incident, caller: Caller, services: Services) -> Rollover:
     registration = target.enrollment.registration
+    holding = target.enrollment.slots_holding(target.compromised[0].sha256_thumbprint)
     new = Rollover(
         id="",  # the ledger gives it
         plan=plan_of(incident.mode),
@@ -248,7 +254,7 @@ def _begin(target: Target, incident: Incident, caller: Caller, services: Service
         cause=f"breach call of {caller.who}",
         started_at=services.now(),
         outgoing=target.compromised[0],
-        standby=target.enrollment.slots_holding(target.compromised[0].sha256_thumbprint)[0].other,
+        standby=holding[0].other if holding else Slot.SECONDARY,
         baseline=registration.last_updated if registration else None,
         incident=incident,
         due_at=incident.approve_by or services.now(),

@@ -39,7 +39,7 @@ class HubMqtt:
         if reason is None and not any(one["status"] == "enabled" and pins(one, leaf) for one in identities):
             reason = "the certificate's thumbprint is in no slot of any enabled device"
         if reason is not None:
-            self._hub.sessions.refuse(None, leaf, reason)
+            self._hub.sessions.refuse(None, leaf, reason, address=None)
         return reason is not None
 
     async def on_connect(self, session: MqttSession) -> int:
@@ -48,7 +48,7 @@ class HubMqtt:
         leaf = session.peer_chain[0] if session.peer_chain else None
         device_id = _device_id(session.username or "", self._hub.host_name)
         if world.throttles.take("iothub", "connections") is not None:
-            sessions.refuse(device_id, leaf, "too many new connections")
+            sessions.refuse(device_id, leaf, "too many new connections", address=session.address)
             return UNAVAILABLE
         if device_id is None or device_id != session.client_id:
             reason: str | None = "the user name does not name this hub and the device of the client ID"
@@ -58,7 +58,7 @@ class HubMqtt:
         if device_id is not None and leaf is not None and reason is None:
             sessions.open(device_id, leaf, session)
             return ACCEPTED
-        sessions.refuse(device_id, leaf, reason or "")
+        sessions.refuse(device_id, leaf, reason or "", address=session.address)
         if world.knobs.hub_refusal == "tls":
             session.close(reason="refused")  # the nearest to an alert, once the handshake is over
         return NOT_AUTHORIZED

@@ -58,9 +58,12 @@ class Sessions:
         connection = self._live.get(device_id)
         return connection.mqtt if connection and topic_filter in connection.mqtt.subscriptions else None
 
-    def refuse(self, device_id: str | None, leaf: bytes | None, reason: str) -> None:
-        """Note a connect that was turned away; 401003 is what the hub's Connections log calls it."""
-        self._note_connect(device_id, leaf, reason, accepted=False, session=None)
+    def refuse(self, device_id: str | None, leaf: bytes | None, reason: str, *, address: str | None) -> None:
+        """Note a connect that was turned away; 401003 is what the hub's Connections log calls it.
+
+        That log has the client's address too (docs, "Monitor IoT Hub": maskedIpAddress).
+        """
+        self._note_connect(device_id, leaf, reason, address, accepted=False, session=None)
 
     def open(self, device_id: str, leaf: bytes, mqtt: MqttSession) -> None:
         """Let a device in; its former connection is closed."""
@@ -76,7 +79,7 @@ class Sessions:
         else:
             mqtt.subscriptions = self._kept_subscriptions.setdefault(device_id, mqtt.subscriptions)
         self._show(device_id, connectionState="Connected", connectionStateUpdatedTime=self._now())
-        self._note_connect(device_id, leaf, "accepted", accepted=True, session=connection.number)
+        self._note_connect(device_id, leaf, "accepted", mqtt.address, accepted=True, session=connection.number)
 
     def close(self, mqtt: MqttSession, reason: str) -> None:
         """A session is over; nothing happens if it was replaced or dropped before."""
@@ -118,7 +121,12 @@ class Sessions:
         del self._live[device_id]
         self._show(device_id, connectionState="Disconnected", connectionStateUpdatedTime=self._now())
         self._journal.append(
-            "disconnect", service="iothub", device_id=device_id, reason=reason, session=connection.number
+            "disconnect",
+            service="iothub",
+            device_id=device_id,
+            reason=reason,
+            address=connection.mqtt.address,
+            session=connection.number,
         )
         for tell in self.ended:
             tell(device_id)
@@ -131,7 +139,14 @@ class Sessions:
             device.identity = device.identity | shown
 
     def _note_connect(
-        self, device_id: str | None, leaf: bytes | None, reason: str, *, accepted: bool, session: int | None
+        self,
+        device_id: str | None,
+        leaf: bytes | None,
+        reason: str,
+        address: str | None,
+        *,
+        accepted: bool,
+        session: int | None,
     ) -> None:
         self._journal.append(
             "connect",
@@ -140,6 +155,7 @@ class Sessions:
             accepted=accepted,
             reason=reason,
             sha256=sha256_thumbprint(leaf) if leaf else None,
+            address=address,
             session=session,
         )
 
