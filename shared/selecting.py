@@ -18,6 +18,8 @@ from shared.tags import enrollment_of
 
 KINDS = ("registration_id", "thumbprint", "certificate_name", "device_id")
 REGISTRATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
+CERTIFICATE_NAME = r"[A-Za-z0-9\-]{1,127}"
+"""Of an object in the vault (azure-docs key-vault about-keys-secrets-certificates)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def parse_selector(body: Mapping[str, Any]) -> Selector:
             raise BadInput("a thumbprint is 40 hex digits (SHA-1) or 64 (SHA-256), whole")
     if kind == "registration_id" and not re.fullmatch(REGISTRATION_ID, value, re.ASCII):
         raise BadInput(f"{value[:160]!r} cannot be a registration ID")
+    if kind == "certificate_name" and not re.fullmatch(CERTIFICATE_NAME, value, re.ASCII):
+        raise BadInput(f"{value[:160]!r} cannot be the name of a certificate in the vault")
     return Selector(kind, value)
 
 

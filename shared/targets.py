@@ -14,7 +14,7 @@ from shared.escape import Compromised, Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
 from shared.group import Group
 from shared.incident import Mode
-from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover
+from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.tags import certificate_for
@@ -106,7 +106,8 @@ def look_at(named: Named, around: Around, services: Services) -> Target:
         slots = " and ".join(slot.value for slot in named.slots)
         raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {slots}")
     device_id = device_of(enrollment)
-    name = certificate_for(enrollment.registration_id, {one.sha1_thumbprint for one in certificates}, services)
+    held = {one.sha1_thumbprint for one in (*enrollment.certificates(), *certificates)}
+    name = certificate_for(enrollment.registration_id, held, services)
     versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
     compromised = tuple(
         one if isinstance(one, Outgoing) else one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services))
@@ -176,6 +177,11 @@ def material(target: Target, mode: Mode) -> dict[str, Any]:
     }
 
 
+def names_of(registration_id: str, device_id: str) -> frozenset[str]:
+    """The names that a target's own entries have as escape routes of another target."""
+    return frozenset({f"enrollment {registration_id}", f"hub identity {device_id}"})
+
+
 def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registration_id: str) -> list[dict[str, Any]]:
     """What differs between two ``material``s, in the words of a problem document."""
     names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
@@ -187,7 +193,8 @@ def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registrati
 def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
     """One target of a preview."""
     preempts = preempted_by(target)
-    same = preempts is not None and is_same(preempts, target, mode, now)
+    named = [one.sha256_thumbprint for one in target.compromised]
+    same = preempts is not None and does_already(preempts, plan_of(mode), mode, named, now)
     latest = target.latest.latest if target.latest else None
     compromised = {one.sha256_thumbprint for one in target.compromised}
     fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
@@ -270,13 +277,3 @@ def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
     verified = written + max(SESSION_ENDS, settle).total_seconds() + 2 * DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
-
-
-def is_same(rollover: Rollover, target: Target, mode: Mode, now: datetime) -> bool:
-    """Whether an open rollover does already what a breach call asks for."""
-    incident = rollover.incident
-    if rollover.outcome is not None or incident is None or incident.mode is not mode or not rollover.plan.replaces:
-        return False
-    unapproved = incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now
-    covered = {one.sha256_thumbprint for one in incident.compromised}
-    return not unapproved and {one.sha256_thumbprint for one in target.compromised} <= covered
