@@ -334,9 +334,13 @@ def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Obser
     if identity is None or not pins_compromised(rollover, identity):
         return AlreadyDone("the hub accepts no compromised certificate")
     not_yet = "the device has not registered with the replacement yet, and the hub accepts what is compromised"
-    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    # A thief throws the device out of the hub for moments: one that was missed is asked again soon.
+    missed = seen.job is not None and seen.job.unanswered
+    patience = min(SOON * rollover.acts, job_patience(rollover)) if missed else job_patience(rollover)
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < patience
     if seen.job is not None and (asked or not seen.job.finished):
-        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, LATER))
+        longest = patience if missed else LATER
+        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, longest))
     return Act("the device is asked to register again with its new certificate", {"register_again": True})
 
 
