@@ -125,7 +125,8 @@ def _targets(asking: Asking, services: Services) -> list[Target]:
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
     named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
     held = [one.slots[slot] for one, slots in named for slot in slots]
-    around = look_around([enrolled for enrolled in held if enrolled is not None], services)
+    names = [one.registration_id for one, _ in named]
+    around = look_around([enrolled for enrolled in held if enrolled is not None], names, services)
     return [look_at(enrollment, slots, around, services) for enrollment, slots in named]
 
 

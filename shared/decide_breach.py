@@ -46,7 +46,7 @@ RETRY = "then POST /api/rollovers/{id}/retry"
 LOOKS_AT: Mapping[Step, Sources] = {
     Step.DISABLE_ENROLLMENT: Sources(enrollment=True),
     Step.REMOVE_HUB_REGISTRATION: Sources(enrollment=True, identity=True, removed=True),
-    Step.VERIFY_CONTAINMENT: Sources(enrollment=True, identity=True, removed=True, holders=True),
+    Step.VERIFY_CONTAINMENT: Sources(enrollment=True, identity=True, removed=True, holders=True, groups_when_out=True),
     Step.ISSUE_CERTIFICATE: Sources(vault=True, enrollment=True, identity=True),
     Step.UPLOAD_SECONDARY: Sources(vault=True, enrollment=True, identity=True),
     Step.DELETE_PRIMARY: Sources(enrollment=True, identity=True, groups=True),

@@ -75,20 +75,22 @@ def escape_routes(
 
 def _at_dps(leaf: Compromised, others: Sequence[Enrollment], groups: Sequence[Group]) -> Iterator[Route]:
     names = common_names(leaf.subject)
-    holders = [one for one in others if one.holds(leaf.sha256_thumbprint) and _may_be(names, one.registration_id)]
+    holders = [one for one in others if one.holds(leaf.sha256_thumbprint)]
     for enrollment in holders:
-        if enrollment.enabled:
-            why = "it holds the certificate" + ("" if names else ", whose common name is not known")
-            yield Route(f"enrollment {enrollment.registration_id}", _is(names, enrollment.registration_id), why)
-    if any(_is(names, one.registration_id) for one in holders):
+        if enrollment.enabled and (not names or enrollment.registration_id.lower() in names):
+            unnamed = "" if names else ", whose common name is not known"
+            name = f"enrollment {enrollment.registration_id}"
+            yield Route(name, _is(names, enrollment), f"it holds the certificate{unnamed}")
+    if any(_is(names, one) for one in holders):
         return  # That enrollment is found before any group, and decides.
+    # One of another name refuses the certificate or is passed over: no source tells.
+    first = [f"enrollment {one.registration_id}" for one in holders]
+    first += [f"disabled group {one.enrollment_group_id}" for one in groups if not one.enabled and _near(leaf, one)]
     for group in groups:
         if group.enabled and (reason := _reason_to_admit(leaf, group)):
-            blocking = [other.enrollment_group_id for other in groups if not other.enabled and _near(leaf, other)]
-            certain = _trusts_issuer(leaf, group) and leaf.self_issued is False and not blocking
-            if blocking:
-                reason += f"; whether the disabled group {blocking[0]} is found first cannot be told"
-            yield Route(f"group {group.enrollment_group_id}", certain, reason)
+            certain = _trusts_issuer(leaf, group) and leaf.self_issued is False and not first
+            doubt = f"; whether the {first[0]} is found first cannot be told" if first else ""
+            yield Route(f"group {group.enrollment_group_id}", certain, reason + doubt)
 
 
 def _at_hub(leaf: Compromised, devices: Sequence[HubIdentity]) -> Iterator[Route]:
@@ -100,7 +102,7 @@ def _at_hub(leaf: Compromised, devices: Sequence[HubIdentity]) -> Iterator[Route
         elif (
             identity.authentication == "certificateAuthority"
             and leaf.self_issued is not True
-            and _may_be(names, identity.device_id)
+            and (not names or identity.device_id.lower() in names)
         ):
             yield Route(name, False, "it accepts any certificate of that name under a CA that the hub trusts")
 
@@ -131,12 +133,8 @@ def _signing(group: Group) -> Iterator[Enrolled | None]:
     yield from group.signing.values()
 
 
-def _may_be(names: frozenset[str], entry_id: str) -> bool:
-    return not names or entry_id.lower() in names
-
-
-def _is(names: frozenset[str], entry_id: str) -> bool:
-    return names == {entry_id.lower()}
+def _is(names: frozenset[str], enrollment: Enrollment) -> bool:
+    return names == {enrollment.registration_id.lower()}
 
 
 _ATTRIBUTE = re.compile(r'\s*([A-Za-z0-9.]+)=\s*("(?:[^"]|"")*"|[^,+="]*?)\s*(?:[,+]|$)')

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.decide import looks_at
-from shared.enrollment import Slot
+from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.escape import Route, escape_routes, holding
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
@@ -23,38 +23,58 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     ask_issuance = step is Step.ISSUE_CERTIFICATE and latest and latest.certificate.sha256_thumbprint in leaving
     job_id = rollover.job_id if sources.job else None
     identity = services.hub.identity(rollover.device_id) if sources.identity else None
+    enrollment = services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None
     removed = services.ledger.removed(rollover.id) if sources.removed else None
     return Observation(
         now=services.now(),
         latest=latest,
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
-        enrollment=services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None,
+        enrollment=enrollment,
         identity=identity,
         job=services.hub.job(job_id) if job_id else None,
         removed=removed,
         twin=services.hub.twin(rollover.device_id) if sources.twin and removed and identity else None,
-        routes=look_for_routes(rollover, sources, services),
+        routes=_routes(rollover, enrollment, sources, services),
     )
 
 
-def look_for_routes(rollover: Rollover, sources: Sources, services: Services) -> tuple[Route, ...]:
-    """Other ways in for what is compromised: hub identities that pin it, entries of DPS that would admit it."""
-    if not rollover.leaving or not (sources.holders or sources.groups):
-        return ()
-    thumbprints = [t for one in rollover.leaving for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
-    holders = services.hub.holders(thumbprints) if sources.holders else []
-    # The hub's index lags: what it names is read again, each by itself.
-    others = [services.hub.identity(device_id) for device_id in holders if device_id != rollover.device_id]
-    return tuple(
-        escape_routes(
+def _routes(
+    rollover: Rollover, enrollment: Enrollment | None, sources: Sources, services: Services
+) -> tuple[Route, ...]:
+    """Other ways in for what is compromised: entries of DPS that would admit it, hub identities that pin it.
+
+    Its own disabled enrollment keeps a certificate out for as long as it holds it (azure-docs
+    how-to-revoke-device-access-portal), so other entries matter when it is out, or about to be.
+    """
+    out = [one for one in rollover.leaving if enrollment is None or not enrollment.holds(one.sha256_thumbprint)]
+    free = rollover.leaving if sources.groups else tuple(out) if sources.groups_when_out else ()
+    found: list[Route] = []
+    if free:
+        found += escape_routes(
+            free,
+            registration_id=rollover.registration_id,
+            device_id=rollover.device_id,
+            enrollments=holding(services.provisioning.enrollments(), free),
+            groups=services.provisioning.groups(),
+        )
+    if sources.holders and rollover.leaving:
+        found += escape_routes(
             rollover.leaving,
             registration_id=rollover.registration_id,
             device_id=rollover.device_id,
-            enrollments=holding(services.provisioning.enrollments(), rollover.leaving) if sources.groups else (),
-            groups=services.provisioning.groups() if sources.groups else (),
-            identities=[identity for identity in others if identity is not None],
+            enrollments=(),
+            groups=(),
+            identities=_holders(rollover, services),
         )
-    )
+    return tuple(found)
+
+
+def _holders(rollover: Rollover, services: Services) -> list[HubIdentity]:
+    thumbprints = [t for one in rollover.leaving for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
+    # The hub's index lags: what it names is read again, each by itself. One of type certificateAuthority pins nothing;
+    # it lets in the leaf whose common name, the registration ID, is its device ID.
+    others = {*services.hub.holders(thumbprints), rollover.registration_id} - {rollover.device_id}
+    return [identity for identity in map(services.hub.identity, sorted(others)) if identity is not None]
 
 
 def summary(seen: Observation) -> dict[str, Any]:

@@ -83,3 +83,5 @@ class Sources:
     """Which other hub identities accept a compromised certificate."""
     groups: bool = False
     """Which other entries of DPS would admit it."""
+    groups_when_out: bool = False
+    """The same, only where its own enrollment does not hold it any more, and so keeps it out no longer."""

@@ -56,13 +56,15 @@ class Around:
     identities: tuple[HubIdentity, ...]
 
 
-def look_around(compromised: Sequence[Enrolled], services: Services) -> Around:
-    """Every other entry and hub identity that matters for these certificates.
+def look_around(compromised: Sequence[Enrolled], registration_ids: Sequence[str], services: Services) -> Around:
+    """Every other entry and hub identity that matters for these certificates of these enrollments.
 
     All enrollments are paged through (DPS cannot search them), and only those that hold one are kept.
     """
-    holders = services.hub.holders([t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)])
-    identities = [services.hub.identity(device_id) for device_id in holders]
+    thumbprints = [t for one in compromised for t in (one.sha1_thumbprint, one.sha256_thumbprint)]
+    # One of type certificateAuthority pins nothing; it lets in the leaf whose common name is its device ID.
+    holders = {*services.hub.holders(thumbprints), *registration_ids}
+    identities = [services.hub.identity(device_id) for device_id in sorted(holders)]
     return Around(
         enrollments=tuple(holding(services.provisioning.enrollments(), compromised)),
         groups=tuple(services.provisioning.groups()),

@@ -1,5 +1,6 @@
 """Who may call the hub's service API, how it says no, and what it does not do."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -124,8 +125,11 @@ def test_the_quota_grows_with_the_units(azure: StandIn) -> None:
     """docs: quotas and throttling: 100 registry operations a minute and unit on S1."""
     azure.control.patch("/throttles", {"hub_tier": "S1", "hub_units": 2})
     rest = Rest(azure)
-    assert {rest.call("GET", "/devices").status_code for _ in range(200)} == {200}
-    assert rest.call("GET", "/devices").status_code == 429
+    begun, passed = time.monotonic(), 0
+    while rest.call("GET", "/devices").status_code == 200:
+        passed += 1
+    refilled = (time.monotonic() - begun) * 200 / 60  # what a slow machine gets on top, by the published rate
+    assert 200 <= passed <= 201 + refilled
     azure.control.put("/clock", {"advance_s": 60})
     assert rest.call("GET", "/devices").status_code == 200
 

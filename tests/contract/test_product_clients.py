@@ -1,5 +1,6 @@
 """The product's own clients against the stand-in: what they list, page by page."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from shared.clients import hub, provisioning
 from shared.clients.hub import HubClient
 from shared.clients.provisioning import ProvisioningClient
 from shared.enrollment import Slot
-from shared.errors import NotAllowed, ServiceUnavailable
+from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
 from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
 from tests.contract.iothub_parts import Rest, certificate
 from tests.fakes import some_settings
@@ -159,3 +160,84 @@ def _pin(rest: Rest, device_id: str, thumbprint: str) -> None:
     authentication = {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": thumbprint}}
     answer = rest.call("PUT", f"/devices/{device_id}", {"deviceId": device_id, "authentication": authentication})
     assert answer.status_code == 200, answer.text
+
+
+def test_an_identity_is_read_with_all_that_a_containment_looks_at(azure: StandIn, iothub: HubClient) -> None:
+    """REST: Devices - Get Identity. The year 1 stands for a connection that never was."""
+    made = Rest(azure).create("dev", certificate(), statusReason="lent", status="disabled")
+    azure.control.post("/queued-messages", {"device_id": "dev", "count": 3})
+    found = iothub.identity("dev")
+    assert found is not None
+    assert (found.enabled, found.status_reason, found.connected) == (False, "lent", False)
+    assert (found.generation, found.queued_messages, found.connection_changed) == (made["generationId"], 3, None)
+    assert iothub.identity("nobody") is None
+
+
+@pytest.mark.parametrize("kind", ["selfSigned", "certificateAuthority"])
+def test_disabling_and_enabling_an_identity_changes_nothing_else(azure: StandIn, iothub: HubClient, kind: str) -> None:
+    """azure-iot-hub rewrites the identity whole: what is not sent is gone."""
+    rest, made = Rest(azure), certificate()
+    pinned = {"x509Thumbprint": {"primaryThumbprint": sha256_thumbprint(made.der)}} if kind == "selfSigned" else {}
+    authentication = {"type": kind, **pinned}
+    more = {"capabilities": {"iotEdge": True}, "deviceScope": "scope-1", "parentScopes": ["parent-1"]}
+    rest.call("PUT", "/devices/dev", {"deviceId": "dev", "authentication": authentication, **more})
+    before = rest.call("GET", "/devices/dev").json()
+    read = iothub.identity("dev")
+    assert read is not None
+    iothub.rewrite(replace(read, enabled=False, status_reason="contained by incident-1"))
+    disabled = rest.call("GET", "/devices/dev").json()
+    changed = {"etag", "status", "statusReason", "statusUpdatedTime"}
+    assert {name for name in before if before[name] != disabled[name]} == changed
+    with pytest.raises(Conflict):
+        iothub.rewrite(read)
+    read = iothub.identity("dev")
+    assert read is not None
+    iothub.rewrite(replace(read, enabled=True, status_reason=None))
+    after = rest.call("GET", "/devices/dev").json()
+    assert {name for name in before if before[name] != after[name]} == {"etag", "statusUpdatedTime"}
+
+
+def test_an_identity_is_deleted_only_as_it_was_read(azure: StandIn, iothub: HubClient) -> None:
+    """docs: the registry's optimistic concurrency. Its twin goes with it (azure-docs#75861)."""
+    Rest(azure).create("dev", certificate())
+    read = iothub.identity("dev")
+    assert read is not None
+    iothub.rewrite(replace(read, enabled=False))
+    with pytest.raises(Conflict):
+        iothub.delete(read)
+    read = iothub.identity("dev")
+    assert read is not None
+    iothub.delete(read)
+    assert (iothub.identity("dev"), iothub.twin("dev")) == (None, None)
+    with pytest.raises(NotFound):
+        iothub.delete(read)
+
+
+TAGS = {"site": "Oslo", "rack": {"row": 4, "ø": [1, 2.5, True, "x"]}, "empty": {}}
+DESIRED = {"interval": 30, "limits": {"low": -1.5, "high": 1e3, "list": [[], {"deep": None}]}, "text": 'a "quoted" one'}
+
+
+def test_a_twin_is_the_same_to_the_last_byte_on_an_identity_that_was_made_anew(
+    azure: StandIn, iothub: HubClient
+) -> None:
+    """docs: Understand and use device twins; $metadata and $version are the hub's own."""
+    rest = Rest(azure)
+    rest.create("dev", certificate())
+    rest.call("PUT", "/twins/dev", {"tags": TAGS, "properties": {"desired": DESIRED}}, If_Match='"*"')
+    kept = iothub.twin("dev")
+    assert kept is not None
+    assert (kept.tags, kept.desired) == (TAGS, DESIRED)
+    read = iothub.identity("dev")
+    assert read is not None
+    iothub.delete(read)
+    rest.create("dev", certificate())
+    rest.call("PATCH", "/twins/dev", {"tags": {"made": "by DPS"}, "properties": {"desired": {"interval": 1}}})
+    anew = iothub.twin("dev")
+    assert anew is not None
+    assert not anew.equals(kept)
+    iothub.replace_twin("dev", anew, kept)
+    restored = iothub.twin("dev")
+    assert restored is not None
+    assert restored.equals(kept)
+    with pytest.raises(Conflict):
+        iothub.replace_twin("dev", anew, kept)

@@ -9,8 +9,8 @@ from shared.callers import Caller, Role
 from shared.enrollment import Twin
 from shared.resuming import resume_due
 from shared.rollover import Rollover, Step
-from tests.builders import DEVICE, NEW_256, a_story, deliver_all, reasons, the_rollover
-from tests.fakes import World
+from tests.builders import DEVICE, NEW, NEW_256, OLD_256, a_story, deliver_all, reasons, the_rollover
+from tests.fakes import World, info
 
 ONCALL = Caller("oid-1", "tid", "Ada", frozenset({Role.BREACH_EXECUTE}))
 TWIN = Twin("t1", {"site": "Oslo", "rows": [1, 2.5, None]}, {"interval": 30, "nested": {"ø": True}})
@@ -61,3 +61,51 @@ def test_a_breach_is_contained_and_the_device_comes_back_with_its_twin(mirror):
     assert world.hub.twins[DEVICE].equals(TWIN)
     kinds = ["Rollover.Started", "Rollover.Contained", "Rollover.Recovered", "Rollover.Completed"]
     assert world.topic.kinds() == kinds
+
+
+def issued_by_a_ca(world: World) -> None:
+    """The device's certificate names an issuer, and an enabled group trusts some CA."""
+
+    def name_issuer(body):
+        for slot in body["attestation"]["x509"]["clientCertificates"].values():
+            slot["info"]["issuerName"] = "CN=Factory CA"
+
+    world.dps.edit(DEVICE, name_issuer)
+    world.dps.enroll_group("line-1", ca_references=["factory"])
+
+
+def test_a_way_around_the_disabled_enrollment_stops_the_plan_before_the_certificate_leaves_it():
+    """DPS takes the first entry that it finds; with the certificate taken out that would be the group."""
+    world = a_plant()
+    issued_by_a_ca(world)
+    breach(world)
+    deliver_all(world)
+    after = the_rollover(world)
+    assert (after.status, after.contained) == ("needs_person", True)
+    assert "group line-1" in after.outcome_reason
+    assert OLD_256 in world.dps.slots(DEVICE)
+    assert not admits(world)
+
+
+def test_a_certificate_that_somebody_took_out_of_its_disabled_enrollment_is_not_called_contained():
+    world = a_plant()
+    issued_by_a_ca(world)
+    breach(world)
+    world.dps.edit(
+        DEVICE, lambda body: body["attestation"]["x509"].update(clientCertificates={"primary": {"info": info(NEW)}})
+    )
+    deliver_all(world)
+    after = the_rollover(world)
+    assert (after.status, after.contained) == ("needs_person", False)
+    assert "not contained: group line-1" in after.outcome_reason
+
+
+def test_a_way_that_the_caller_accepted_does_not_stop_it():
+    world = a_plant()
+    issued_by_a_ca(world)
+    shown = preview({"registration_id": DEVICE, "reason": "stolen laptop"}, ONCALL, world.services)
+    assert [one["route"] for one in shown["targets"][0]["escape_routes"]] == ["group line-1"]
+    call = {"confirm": shown["confirm_token"], "accept_escape_routes": ["group line-1"]}
+    confirm(call, ONCALL, world.services)
+    deliver_all(world)
+    assert the_rollover(world).next_step is Step.RESTORE_TWIN

@@ -50,6 +50,13 @@ def test_a_mirrored_certificate_is_one_certificate_in_two_slots():
     assert enrollment.slots_holding("THUMBPRINT") == (Slot.PRIMARY, Slot.SECONDARY)
 
 
+def test_the_names_in_a_recorded_certificate_are_read():
+    body = next(recorded("dps_individual_x509_lifecycle.json", "GET", "/enrollments/x509_"))
+    shown = body["attestation"]["x509"]["clientCertificates"]["primary"]["info"]
+    primary = parse_enrollment(body).slots[Slot.PRIMARY]
+    assert (primary.subject, primary.issuer) == (shown["subjectName"], shown["issuerName"])
+
+
 def test_the_recorded_registrations_are_read():
     """Source: azure-sdk-for-python, recording of the registration state lifecycle."""
     bodies = [
