@@ -21,6 +21,7 @@ from shared.exposure import (
     door_is_open,
     exposures,
     hub_accepts,
+    nobody_closes,
     old_session,
     pins_compromised,
     unaccepted,
@@ -151,8 +152,7 @@ def _replace_at_hub(rollover: Rollover, incident: Incident, seen: Observation, i
 
 
 def _verify_containment(rollover: Rollover, incident: Incident, seen: Observation, policy: Policy) -> Verdict:
-    others = unaccepted(rollover, seen)
-    if others:
+    if others := nobody_closes(rollover, unaccepted(rollover, seen)):
         named = "; ".join(f"{route.name}: {route.why}" for route in others)
         return NeedsPerson(
             f"not contained: {named}",
@@ -271,7 +271,10 @@ def _delete_primary(rollover: Rollover, _incident: Incident, seen: Observation, 
         return Back("the enrollment does not hold the replacement", Step.UPLOAD_SECONDARY)
     holding = compromised_slots(rollover, enrollment)
     if routes := unaccepted(rollover, seen):
-        return _routes_open(routes)
+        if for_a_person := nobody_closes(rollover, routes):
+            return _routes_open(for_a_person)
+        why = f"the same call is still closing {', '.join(route.name for route in routes)}"
+        return Wait(why, pace(rollover, why, seen.now, SOON))
     if not holding:
         return AlreadyDone("no slot of the enrollment holds a compromised certificate")
     return Act(f"slot {' and '.join(slot.value for slot in holding)} lets go of what is compromised")

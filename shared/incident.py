@@ -33,6 +33,8 @@ class Incident:
     ticket: str | None = None
     accepted_routes: tuple[str, ...] = ()
     """Escape routes that the caller saw and accepted, by name (``shared.escape``)."""
+    together: tuple[str, ...] = ()
+    """What else the same call contains, named as an escape route: it is waited for, and takes no person."""
     break_glass: str | None = None
     """Why nobody else was asked although more devices than the fuse allows are concerned."""
     approve_by: datetime | None = None

@@ -27,7 +27,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover, preempted
+from shared.rollover import Outcome, Rollover, preempted, reported_compromised
 from shared.rows import (
     History,
     from_row,
@@ -168,14 +168,17 @@ class Ledger:
 
     def compromised(self, registration_id: str) -> set[str]:
         """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
-        incidents = [one.incident for one in self.rollovers(registration_id) if one.incident and one.plan.replaces]
-        return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
+        return reported_compromised(self.rollovers(registration_id))
 
     def removed(self, rollover_id: str) -> Removed | None:
-        """The hub identity that this rollover deleted, or was about to; None when it deleted none."""
+        """The hub identity that this rollover deleted, or was about to, or else a breach whose place it took; None
+        when there is none."""
         partition, number = split_id(rollover_id)
-        found = self._table.read(partition, f"removed.{number:06}")
-        return removed_from_row(found[0]) if found else None
+        if found := self._table.read(partition, f"removed.{number:06}"):
+            return removed_from_row(found[0])
+        before = self.read(f"{partition}.{number - 1}") if number > 1 else None
+        preempted_breach = before is not None and before.plan.replaces and before.outcome is Outcome.PREEMPTED
+        return self.removed(before.id) if before is not None and preempted_breach else None
 
     def keep_removed(self, rollover_id: str, removed: Removed) -> None:
         """Keep a hub identity's twin before it is deleted.

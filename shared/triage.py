@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from shared.connection_log import Refusal
 from shared.enrollment import Enrollment, HubIdentity, why_not_ours
-from shared.rollover import Outcome, Plan, Rollover
+from shared.rollover import Outcome, Plan, Rollover, reported_compromised
 from shared.seen import VaultVersion
 
 
@@ -140,12 +140,11 @@ def _is_ahead(known: Known, enrollment: Enrollment) -> bool:
     if known.latest is None or not known.latest.enabled or why_not_ours(enrollment):
         return False
     newest = known.latest.certificate
-    compromised = {one.sha256_thumbprint for r in known.rollovers if r.plan.replaces for one in r.leaving}
     told = enrollment.holds(newest.sha256_thumbprint) or (
         known.identity is not None and known.identity.holds(newest.sha1_thumbprint, newest.sha256_thumbprint)
     )
     lives = newest.not_before <= known.now < newest.not_after
-    return lives and not told and newest.sha256_thumbprint not in compromised
+    return lives and not told and newest.sha256_thumbprint not in reported_compromised(known.rollovers)
 
 
 def _nearest(known: Known, enrollment: Enrollment) -> str:

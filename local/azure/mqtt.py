@@ -62,6 +62,7 @@ class MqttSession:
         self._writer = writer
         self._packet_id = 0
         self.peer_chain: list[bytes] = writer.get_extra_info("peer_chain") or []
+        self.address = str((writer.get_extra_info("peername") or [""])[0])
         self.client_id = ""
         self.username: str | None = None
         self.password: str | None = None

@@ -50,19 +50,19 @@ class ConnectionLog:
         self.reader: str | None = None
         """Where batches are posted: a URL of the Functions host, with its key."""
 
-    def connected(self, device_id: str) -> None:
+    def connected(self, device_id: str, address: str | None) -> None:
         """A device was let in."""
-        self._write("deviceConnect", device_id, None)
+        self._write("deviceConnect", device_id, address, None)
 
-    def refused(self, device_id: str, code: str) -> None:
+    def refused(self, device_id: str, address: str | None, code: str) -> None:
         """A connect as this device was turned away."""
-        self._write("deviceConnect", device_id, code)
+        self._write("deviceConnect", device_id, address, code)
 
-    def disconnected(self, device_id: str, code: str | None) -> None:
+    def disconnected(self, device_id: str, address: str | None, code: str | None) -> None:
         """A connection has ended; without a code, because the device said goodbye."""
-        self._write("deviceDisconnect", device_id, code)
+        self._write("deviceDisconnect", device_id, address, code)
 
-    def _write(self, operation: str, device_id: str, code: str | None) -> None:
+    def _write(self, operation: str, device_id: str, address: str | None, code: str | None) -> None:
         if self.reader is None or self._random.random() < self._knobs.hub_log_loss:
             return
         accepted = operation == "deviceConnect" and code is None
@@ -70,7 +70,7 @@ class ConnectionLog:
             "deviceId": device_id,
             "protocol": "Mqtt",
             "authType": json.dumps(X509) if accepted else None,
-            "maskedIpAddress": "127.0.0.XXX",
+            "maskedIpAddress": f"{(address or '').rpartition('.')[0]}.XXX",
             "statusCode": code[:3] if code else None,
         }
         outcome = {"resultType": code, "resultDescription": CODES[code]} if code else {}

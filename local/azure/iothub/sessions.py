@@ -71,11 +71,13 @@ class Sessions:
         connection = self._live.get(device_id)
         return connection.mqtt if connection and topic_filter in connection.mqtt.subscriptions else None
 
-    def refuse(self, device_id: str | None, leaf: bytes | None, reason: str, code: str = UNAUTHORIZED) -> None:
+    def refuse(
+        self, device_id: str | None, leaf: bytes | None, reason: str, *, address: str | None, code: str = UNAUTHORIZED
+    ) -> None:
         """Note a connect that was turned away. One that ended in the handshake never got as far as the hub's log."""
-        self._note_connect(device_id, leaf, reason, accepted=False, session=None)
+        self._note_connect(device_id, leaf, reason, address, accepted=False, session=None)
         if device_id is not None and self._knobs.hub_refusal == "connack":
-            self._log.refused(device_id, code)
+            self._log.refused(device_id, address, code)
 
     def open(self, device_id: str, leaf: bytes, mqtt: MqttSession) -> None:
         """Let a device in; its former connection is closed."""
@@ -91,8 +93,8 @@ class Sessions:
         else:
             mqtt.subscriptions = self._kept_subscriptions.setdefault(device_id, mqtt.subscriptions)
         self._show(device_id, connectionState="Connected", connectionStateUpdatedTime=self._now())
-        self._note_connect(device_id, leaf, "accepted", accepted=True, session=connection.number)
-        self._log.connected(device_id)
+        self._note_connect(device_id, leaf, "accepted", mqtt.address, accepted=True, session=connection.number)
+        self._log.connected(device_id, mqtt.address)
 
     def close(self, mqtt: MqttSession, reason: str) -> None:
         """A session is over; nothing happens if it was replaced or dropped before."""
@@ -134,9 +136,14 @@ class Sessions:
         del self._live[device_id]
         self._show(device_id, connectionState="Disconnected", connectionStateUpdatedTime=self._now())
         self._journal.append(
-            "disconnect", service="iothub", device_id=device_id, reason=reason, session=connection.number
+            "disconnect",
+            service="iothub",
+            device_id=device_id,
+            reason=reason,
+            address=connection.mqtt.address,
+            session=connection.number,
         )
-        self._log.disconnected(device_id, CODES.get(reason, REMOTE))
+        self._log.disconnected(device_id, connection.mqtt.address, CODES.get(reason, REMOTE))
         for tell in self.ended:
             tell(device_id)
 
@@ -148,7 +155,14 @@ class Sessions:
             device.identity = device.identity | shown
 
     def _note_connect(
-        self, device_id: str | None, leaf: bytes | None, reason: str, *, accepted: bool, session: int | None
+        self,
+        device_id: str | None,
+        leaf: bytes | None,
+        reason: str,
+        address: str | None,
+        *,
+        accepted: bool,
+        session: int | None,
     ) -> None:
         self._journal.append(
             "connect",
@@ -157,6 +171,7 @@ class Sessions:
             accepted=accepted,
             reason=reason,
             sha256=sha256_thumbprint(leaf) if leaf else None,
+            address=address,
             session=session,
         )
 
