@@ -8,6 +8,9 @@ One partition per target, so that a rollover and its history record are written 
                             history.000003.00007   the seventh record of its history, chained to the sixth
                             removed.000003         the hub identity that the third rollover deleted, with its twin
     refused-input           <hash>                 an input that could not be used, with the reason
+    devices                 <hash>                 which enrollment a device ID belongs to (shared.devices)
+    hub-log                 looks                  how often the hub's log may cost a look (shared.looks)
+    incidents               <hash>                 what a caller was shown before a breach (shared.previews)
 
 Every replacement carries the ETag that was read.
 """
@@ -24,7 +27,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Outcome, Rollover, preempted
+from shared.rollover import Outcome, Rollover, preempted, reported_compromised
 from shared.rows import (
     History,
     from_row,
@@ -164,11 +167,8 @@ class Ledger:
         return [history_from_row(row) for row, _ in rows]
 
     def compromised(self, registration_id: str) -> set[str]:
-        """SHA-256 thumbprints of every certificate of this target that was ever reported compromised. A call that no
-        second person agreed to (refused) reported nothing."""
-        breaches = [one for one in self.rollovers(registration_id) if one.plan.replaces]
-        incidents = [one.incident for one in breaches if one.incident and one.outcome is not Outcome.REFUSED]
-        return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
+        """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
+        return reported_compromised(self.rollovers(registration_id))
 
     def removed(self, rollover: Rollover) -> Removed | None:
         """The hub identity that this rollover deleted, or was about to, or else the breach whose work it took
@@ -205,7 +205,9 @@ class Ledger:
         found = self._table.read(REFUSED_INPUT, _refusal_key(source, subject, reason))
         return _refused_from_row(found[0]) if found else None
 
-    def note_refused(self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False) -> None:
+    def note_refused(
+        self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False, times: int = 1
+    ) -> None:
         """Remember an input that could not be used; the same again is counted."""
         key = _refusal_key(source, subject, reason)
         found = self._table.read(REFUSED_INPUT, key)
@@ -217,7 +219,7 @@ class Ledger:
             "reason": reason[:2048],
             "first_seen": found[0]["first_seen"] if found else stamp(now),
             "last_seen": stamp(now),
-            "count": found[0]["count"] + 1 if found else 1,
+            "count": (found[0]["count"] if found else 0) + times,
             "announced": announced,
         }
         # Somebody noting the same thing at the same moment is as good as our own note.

@@ -12,7 +12,7 @@ how it stands are computed from them.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -243,6 +243,8 @@ class Rollover:
     ended_at: datetime | None = None
     reopened_at: datetime | None = None
     """When a person's retry, or a new version in the vault, last made it go on after its end."""
+    tried_again_at: datetime | None = None
+    """When it was last recorded that a compromised certificate was tried again at the hub."""
     records: int = 0
     """How many history records exist."""
     head: str = ""
@@ -295,6 +297,13 @@ class Rollover:
             return None
         digest = hashlib.sha256(f"{self.id}/{self.started_at.isoformat()}".encode()).hexdigest()[:20]
         return f"rollover-{digest}-{int(self.acted_at.timestamp() * 1000)}"
+
+
+def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
+    """SHA-256 thumbprints that these rollovers of one target were begun to get rid of. A call that no second person
+    agreed to (refused) reported nothing."""
+    breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
+    return {certificate.sha256_thumbprint for one in breaches if one.incident for certificate in one.leaving}
 
 
 def intend(rollover: Rollover, now: datetime) -> Rollover:

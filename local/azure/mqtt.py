@@ -33,6 +33,7 @@ CONNECT_S = 20.0
 LARGEST_PACKET = 256 * 1024  # what IoT Hub takes from a device in one message
 ACCEPTED, BAD_CREDENTIALS, NOT_AUTHORIZED = 0, 4, 5
 REFUSED_FILTER = 0x80
+GOODBYE = "the client said goodbye"
 type Packet = MQTTPacket[Any, Any, Any]
 _BROKEN = (AMQTTError, CodecError, MQTTError, NoDataError, ValueError)
 
@@ -169,7 +170,7 @@ class MqttServer:
                 if packet is None:
                     session.close(reason="the client has gone")
                 elif isinstance(packet, DisconnectPacket):
-                    session.close(reason="the client said goodbye")
+                    session.close(reason=GOODBYE)
                 else:
                     await self._handle(session, packet)
         except TimeoutError:

@@ -65,6 +65,7 @@ rollovers = st.builds(
     replaces=st.none() | hexes,
     baseline=st.none() | times,
     on_incoming_at_start=st.booleans(),
+    tried_again_at=st.none() | times,
     incoming=st.none() | incomings,
     incident=st.none() | incidents,
     done=st.lists(st.sampled_from(Step), max_size=5, unique=True).map(tuple),

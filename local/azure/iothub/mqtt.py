@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from local.azure.iothub.admission import pins, reason_of_time, reason_to_refuse
+from local.azure.iothub.connection_log import THROTTLED as LOG_THROTTLED
 from local.azure.iothub.hub import DESIRED_FILTER
 from local.azure.iothub.methods import FILTER as METHODS_FILTER
 from local.azure.iothub.refusals import HubRefusal
@@ -47,11 +48,13 @@ class HubMqtt:
         sessions, world = self._hub.sessions, self._world
         leaf = session.peer_chain[0] if session.peer_chain else None
         device_id = _device_id(session.username or "", self._hub.host_name)
+        reason: str | None
         if world.throttles.take("iothub", "connections") is not None:
-            sessions.refuse(device_id, leaf, "too many new connections", address=session.address)
+            reason = "too many new connections"
+            sessions.refuse(device_id, leaf, reason, address=session.address, code=LOG_THROTTLED)
             return UNAVAILABLE
         if device_id is None or device_id != session.client_id:
-            reason: str | None = "the user name does not name this hub and the device of the client ID"
+            reason = "the user name does not name this hub and the device of the client ID"
         else:
             device = self._hub.store.devices.get(device_id)
             reason = reason_to_refuse(device.identity if device else None, session.peer_chain, world.clock.now())
