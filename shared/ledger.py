@@ -27,7 +27,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Outcome, Rollover, preempted, reported_compromised
+from shared.rollover import Rollover, preempted, reported_compromised
 from shared.rows import (
     History,
     from_row,

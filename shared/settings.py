@@ -47,7 +47,7 @@ class Settings:
     entra_audience: str | None
     """Whom such a token must be for: the client ID of the API's app registration. None closes the API."""
     breach_fuse: int
-    """How many devices one breach may touch before somebody has to say why."""
+    """How many devices one breach may touch before a second person must agree; 0: always."""
     verify_challenge_resource: bool
     """Off only where the vault's host name is not under its token audience (a private stand-in)."""
 
@@ -137,9 +137,9 @@ class _Reader:
 
     def count(self, name: str, default: int) -> int:
         text = self._environment.get(name, str(default)).strip()
-        if re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        if re.fullmatch(r"0|[1-9][0-9]{0,5}", text):
             return int(text)
-        self._problems.append(f"{name} must be a whole number from 1 to 999999, not {_shown(text)}")
+        self._problems.append(f"{name} must be a whole number from 0 to 999999, not {_shown(text)}")
         return default
 
     def entra(self, issuer_name: str, audience_name: str) -> tuple[str | None, str | None]:
