@@ -8,6 +8,7 @@ param appPrincipalId string
 var roles = loadJsonContent('../roles.json')
 
 resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
+  // checkov:skip=CKV_AZURE_193: follows the parameter publicNetworkAccess; keys are off
   name: 'evgt-rollover-${token}'
   location: location
   tags: tags
