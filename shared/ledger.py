@@ -8,6 +8,9 @@ One partition per target, so that a rollover and its history record are written 
                             history.000003.00007   the seventh record of its history, chained to the sixth
                             removed.000003         the hub identity that the third rollover deleted, with its twin
     refused-input           <hash>                 an input that could not be used, with the reason
+    devices                 <hash>                 which enrollment a device ID belongs to (shared.devices)
+    hub-log                 looks                  how often the hub's log may cost a look (shared.looks)
+    incidents               <hash>                 what a caller was shown before a breach (shared.previews)
 
 Every replacement carries the ETag that was read.
 """
@@ -199,7 +202,9 @@ class Ledger:
         found = self._table.read(REFUSED_INPUT, _refusal_key(source, subject, reason))
         return _refused_from_row(found[0]) if found else None
 
-    def note_refused(self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False) -> None:
+    def note_refused(
+        self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False, times: int = 1
+    ) -> None:
         """Remember an input that could not be used; the same again is counted."""
         key = _refusal_key(source, subject, reason)
         found = self._table.read(REFUSED_INPUT, key)
@@ -211,7 +216,7 @@ class Ledger:
             "reason": reason[:2048],
             "first_seen": found[0]["first_seen"] if found else stamp(now),
             "last_seen": stamp(now),
-            "count": found[0]["count"] + 1 if found else 1,
+            "count": (found[0]["count"] if found else 0) + times,
             "announced": announced,
         }
         # Somebody noting the same thing at the same moment is as good as our own note.

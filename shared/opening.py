@@ -1,5 +1,6 @@
 """Begins what a person called for, and shuts the door before the call is answered."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from shared.announce import announce
@@ -65,3 +66,6 @@ def shut_doors(rollovers: list[Rollover], services: Services) -> None:
             carry_out(Step.DISABLE_ENROLLMENT, encode_nudge(rollover.id).encode(), services, shut_door)
         except RolloverError as error:
             log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=Step.DISABLE_ENROLLMENT, why=str(error))
+    for rollover in rollovers:
+        with suppress(RolloverError):  # a hint, for when the hub refuses the device; not worth the call's answer
+            services.devices.know(rollover.device_id, rollover.registration_id, rollover.certificate_name)

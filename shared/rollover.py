@@ -241,6 +241,8 @@ class Rollover:
     next_action: str | None = None
     """For a person, when the outcome needs one."""
     ended_at: datetime | None = None
+    tried_again_at: datetime | None = None
+    """When it was last recorded that a compromised certificate was tried again at the hub."""
     records: int = 0
     """How many history records exist."""
     head: str = ""

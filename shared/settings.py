@@ -28,6 +28,8 @@ class Settings:
     """``https://<name>.azure-devices-provisioning.net``"""
     hub_hostname: str
     """``<name>.azure-devices.net``, without scheme."""
+    hub_name: str
+    """What the hub's log calls it, in its resource ID: ``IOT_HUB_NAME``, or else the host name's first label."""
     vault_url: str
     """``https://<name>.vault.azure.net``"""
     topic_endpoint: str
@@ -61,7 +63,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     issuer, audience = reader.entra("ENTRA_ISSUER", "ENTRA_AUDIENCE")
     settings = Settings(
         dps_endpoint=reader.url("DPS_ENDPOINT"),
-        hub_hostname=reader.host("IOT_HUB_HOSTNAME"),
+        hub_hostname=(hub := reader.host("IOT_HUB_HOSTNAME")),
+        hub_name=environment.get("IOT_HUB_NAME", "").strip() or hub.partition(".")[0],
         vault_url=reader.url("KEY_VAULT_URL"),
         topic_endpoint=reader.url("EVENT_TOPIC_ENDPOINT"),
         storage_connection=connection,

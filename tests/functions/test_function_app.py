@@ -42,6 +42,8 @@ for function in functions:
     info = registry.add_indexed_function(function=function, protos=protos)
     bindings = json.loads(function.get_function_json())["bindings"]
     shown[info.name] = {"parameters": sorted(info.input_types), "bindings": bindings}
+    if retry := function.get_settings_dict("retry_policy"):
+        shown[info.name]["retry"] = retry
 print(json.dumps({"loaded": loaded, "functions": shown}))
 """
 
