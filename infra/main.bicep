@@ -237,6 +237,7 @@ module app 'modules/app.bicep' = {
     logsName: hubLogs.outputs.name
     dpsEndpoint: provisioning.outputs.endpoint
     hubHostname: devices.outputs.hostname
+    hubName: hub
     vaultUrl: certificates.outputs.url
     topicEndpoint: topic.outputs.endpoint
     apiClientId: apiClientId

@@ -40,11 +40,19 @@ var rules = [
   }
   {
     name: 'breached-tried'
-    severity: 0
+    severity: 1
     every: 'PT5M'
     window: 'PT5M'
-    description: 'A certificate that was reported compromised was tried again: somebody has its key.'
+    description: 'The hub refused a contained device: a certificate that was reported compromised may have been tried again, or the device itself has not found its way back.'
     query: 'traces | where tostring(split(message, " ")[0]) == "breached_certificate_tried"'
+  }
+  {
+    name: 'breach-nominated'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'A hub identity accepts a certificate that nobody knows of. Nothing was done: look, and call a breach if it is one.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "breach_nominated"'
   }
   {
     name: 'glass-broken'

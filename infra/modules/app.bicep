@@ -15,6 +15,7 @@ param logsNamespace string
 param logsName string
 param dpsEndpoint string
 param hubHostname string
+param hubName string
 param vaultUrl string
 param topicEndpoint string
 param apiClientId string
@@ -44,6 +45,7 @@ var applicationSettings = union(
     AZURE_CLIENT_ID: appClientId
     DPS_ENDPOINT: dpsEndpoint
     IOT_HUB_HOSTNAME: hubHostname
+    IOT_HUB_NAME: hubName
     KEY_VAULT_URL: vaultUrl
     EVENT_TOPIC_ENDPOINT: topicEndpoint
     RETIRE_WHEN: 'expired'
