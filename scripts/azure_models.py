@@ -37,7 +37,7 @@ def fields_of(model: type, models: Any) -> dict[str, Field]:
 def _msrest_fields(model: Any, models: Any) -> dict[str, Field]:
     found: dict[str, Field] = {}
     nested: dict[str, dict[str, Field]] = {}
-    for attribute, described in model._attribute_map.items():  # noqa: SLF001
+    for attribute, described in model._attribute_map.items():
         if not described["key"]:
             continue  # additional properties, which the service ignores
         rule = getattr(model, "_validation", {}).get(attribute, {})
@@ -81,13 +81,13 @@ def _msrest_type(name: str, models: Any) -> Any:
 def _typespec_fields(model: Any, models: Any) -> dict[str, Field]:
     model.__new__(model)  # names its fields at the first instance
     found = {}
-    for attribute, described in model._attr_to_rest_field.items():  # noqa: SLF001
+    for attribute, described in model._attr_to_rest_field.items():
         owner = next(base for base in model.__mro__ if attribute in vars(base).get("__annotations__", {}))
         space = {**vars(sys.modules[owner.__module__]), "_models": models}
         hint = typing.get_type_hints(owner, space)[attribute]
         options = typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
-        read_only = described._visibility == ["read"]  # noqa: SLF001
-        found[described._rest_name] = Field(_hinted(hint), type(None) not in options, read_only)  # noqa: SLF001
+        read_only = described._visibility == ["read"]
+        found[described._rest_name] = Field(_hinted(hint), type(None) not in options, read_only)
     return found
 
 

@@ -10,7 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lark.exceptions import UnexpectedInput
 from pycep import BicepParser
+
+
+class NotBicep(Exception):
+    """A file that cannot be parsed; the text says where."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,10 @@ class BicepFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tree: dict[str, Any] = BicepParser().parse(file_path=path)
+        try:
+            self.tree: dict[str, Any] = BicepParser().parse(file_path=path)
+        except UnexpectedInput as error:
+            raise NotBicep(f"{path}:{error.line}:{error.column}: this is not Bicep") from None
 
     def _section(self, name: str) -> dict[str, Any]:
         return dict(self.tree.get(name) or {})

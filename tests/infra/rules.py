@@ -145,6 +145,28 @@ def wrong_calls(folder: Path) -> list[str]:
     return wrong
 
 
+KEYWORDS = {"targetScope", "param", "var", "resource", "module", "output", "existing", "if", "for", "in"}
+KEYWORDS |= {"true", "false", "null", "string", "bool", "int", "object", "array"}
+
+
+def wrong_names(folder: Path) -> list[str]:
+    """Every bare word is declared in its file. (pycep does not tell ``'x'`` from ``x``, so this reads the text.)"""
+    wrong = []
+    for path, file in read_folder(folder).items():
+        code = _without_texts(path.read_text())
+        known = KEYWORDS | set(file.parameters) | set(file.variables) | set(file.outputs)
+        known |= set(re.findall(r"\b(?:resource|module|for)\s+(\w+)", code)) | set(re.findall(r"(\w+)\s*=>", code))
+        used = re.findall(r"(?<![.\w@])([A-Za-z_]\w*)\b(?!\s*[:(])", code)
+        wrong += [f"{path.name}: nothing is called {name}" for name in sorted(set(used) - known)]
+    return wrong
+
+
+def _without_texts(code: str) -> str:
+    """Without comments and texts; what is interpolated into a text stays."""
+    code = re.sub(r"^\s*//.*$|\s//\s.*$", "", code, flags=re.MULTILINE)
+    return re.sub(r"'(?:[^'\\]|\\.)*'", lambda text: " ".join(re.findall(r"\$\{([^}]*)\}", text[0])), code)
+
+
 def wrong_secrets(folder: Path) -> list[str]:
     """No key, connection string or password anywhere; outputs name places only."""
     wrong = []
@@ -345,6 +367,7 @@ def wrong_app_roles(folder: Path) -> list[str]:
 
 RULES = (
     wrong_calls,
+    wrong_names,
     wrong_settings,
     wrong_queues,
     wrong_roles,

@@ -97,6 +97,7 @@ BREAKS = {
         "hubHostName: devices",
         rules.wrong_calls,
     ),
+    "a name that nobody declared": ("modules/app.bicep", "value: packagesUri", "value: packageUri", rules.wrong_names),
     "an output that a module has not": (
         "main.bicep",
         "ledger.outputs.tableUri",
