@@ -9,7 +9,11 @@ import pytest
 from tests.infra.rules import ROOT
 
 PYTHON = ROOT / ".venv-infra" / "bin" / "python"
-CHECK = "import pathlib, sys; from scripts.check_infra import *; print('\\n'.join(check_folder(pathlib.Path(sys.argv[1])).wrong))"
+CHECK = """
+import pathlib, sys
+from scripts.check_infra import check_folder
+print("\\n".join(check_folder(pathlib.Path(sys.argv[1])).wrong))
+"""
 
 BREAKS = {
     "a misspelt property": (
