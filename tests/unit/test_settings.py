@@ -136,7 +136,6 @@ WRONG = {
     "a share that is everything, so that a certificate is near expiry at birth": ("ROLL_LIFETIME_SHARE", "1"),
     "a share in percent": ("ROLL_LIFETIME_SHARE", "34"),
     "a containment that settles in no time": ("CONTAINMENT_SETTLE_SECONDS", "0"),
-    "a fuse for none": ("BREACH_FUSE", "0"),
     "a fuse for half a device": ("BREACH_FUSE", "2.5"),
     "a fuse that is no number": ("BREACH_FUSE", "ten"),
     "a fuse that never blows": ("BREACH_FUSE", "9999999"),
