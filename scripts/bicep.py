@@ -6,7 +6,7 @@ An expression is a dict with one key, ``function`` or ``operator``; a loop has `
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class BicepFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.tree: dict[str, Any] = BicepParser().parse(file_path=path)
+            self.tree = _parse(path.read_text())
         except UnexpectedInput as error:
             raise NotBicep(f"{path}:{error.line}:{error.column}: this is not Bicep") from None
 
@@ -99,6 +99,16 @@ class BicepFile:
         return name in loops or any(
             name in self._section(section) for section in ("parameters", "variables", "resources", "modules")
         )
+
+
+@cache  # making one takes longer than reading a file
+def _parser() -> BicepParser:
+    return BicepParser()
+
+
+@cache  # the same text is read again and again by the tests
+def _parse(text: str) -> dict[str, Any]:
+    return dict(_parser().parse(text=text))
 
 
 def _body(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
