@@ -17,7 +17,7 @@ from shared.events import Lifecycle, LogEvent, log
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
-from shared.rollover import Rollover
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
 from shared.selecting import KINDS, Selector, parse_selector, select, unfinished
 from shared.services import Services
@@ -233,7 +233,19 @@ def _incident(
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enrollment.enabled or _disabled_by_us(target),
+        restores=_restores(target),
     )
+
+
+def _restores(target: Target) -> str | None:
+    """The breach whose unfinished work this one takes over: an open one, or one that ended with the identity gone.
+
+    Where the device has come back in between by a person's hand, its twin is a new one, and is not to be overwritten.
+    """
+    last = target.last
+    if last is None or not last.plan.replaces or last.outcome is Outcome.DONE:
+        return None
+    return last.id if last.outcome is None or target.identity is None else None
 
 
 def _disabled_by_us(target: Target) -> bool:

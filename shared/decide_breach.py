@@ -136,15 +136,23 @@ def _wait_for_end(rollover: Rollover, identity: HubIdentity, now: datetime) -> V
 
 
 def _replace_at_hub(rollover: Rollover, incident: Incident, seen: Observation, identity: HubIdentity) -> Verdict:
-    """Mode reprovision: the device has registered; what DPS did not replace at the hub is replaced here."""
+    """Mode reprovision: the device has registered; what DPS did not replace at the hub is replaced here.
+
+    Disabled first, then replaced: the identity accepted what is compromised after the registration too, so by its
+    time alone a session of the thief could not be told from one of the device.
+    """
     if not identity.enabled and identity.status_reason == incident.mark:
-        why = f"the hub has not ended the session of {identity.device_id} from before yet"
-        if identity.connected and has_waited(rollover, why, seen.now) < EVICTION_PATIENCE:
-            return Wait(why, pace(rollover, why, seen.now, SOON))
+        if identity.connected:
+            return _wait_for_end(rollover, identity, seen.now)
+        if pins_compromised(rollover, identity):
+            return Act("no session is left; the hub identity gets the replacement and is enabled again", _REPLACE)
         return Act("the session from before has ended; the hub identity is enabled again", _ENABLE)
     if pins_compromised(rollover, identity):
         if _registered_since_enabled(rollover, seen.enrollment) is None:
             return Back("the device has not registered again yet", Step.INVOKE_REPROVISION_JOB)
+        if identity.enabled:
+            why = "the device registered, and DPS did not replace its certificate at the hub: the identity is disabled"
+            return Act(f"{why}, so that no session is left when it is replaced", _DISABLE)
         return Act("the device registered, and DPS did not replace its certificate at the hub", _REPLACE)
     if old_session(rollover, seen):
         return Act("the hub may still have a session that a compromised certificate began", _DISABLE)
@@ -326,9 +334,13 @@ def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Obser
     if identity is None or not pins_compromised(rollover, identity):
         return AlreadyDone("the hub accepts no compromised certificate")
     not_yet = "the device has not registered with the replacement yet, and the hub accepts what is compromised"
-    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    # A thief throws the device out of the hub for moments: one that was missed is asked again soon.
+    missed = seen.job is not None and seen.job.unanswered
+    patience = min(SOON * rollover.acts, job_patience(rollover)) if missed else job_patience(rollover)
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < patience
     if seen.job is not None and (asked or not seen.job.finished):
-        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, LATER))
+        longest = patience if missed else LATER
+        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, longest))
     return Act("the device is asked to register again with its new certificate", {"register_again": True})
 
 

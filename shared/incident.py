@@ -40,6 +40,8 @@ class Incident:
     approve_by: datetime | None = None
     """Until when a second person must have agreed; None when nobody needs to."""
     approved_by: str | None = None
+    restores: str | None = None
+    """The rollover that this one takes over from: the twin that it kept is this one's to restore."""
     was_enabled: bool = True
     """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
 

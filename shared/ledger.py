@@ -170,15 +170,15 @@ class Ledger:
         """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
         return reported_compromised(self.rollovers(registration_id))
 
-    def removed(self, rollover_id: str) -> Removed | None:
-        """The hub identity that this rollover deleted, or was about to, or else a breach whose place it took; None
-        when there is none."""
-        partition, number = split_id(rollover_id)
+    def removed(self, rollover: Rollover) -> Removed | None:
+        """The hub identity that this rollover deleted, or was about to, or else the breach whose work it took
+        over (``Incident.restores``); None when there is none.
+        """
+        partition, number = split_id(rollover.id)
         if found := self._table.read(partition, f"removed.{number:06}"):
             return removed_from_row(found[0])
-        before = self.read(f"{partition}.{number - 1}") if number > 1 else None
-        preempted_breach = before is not None and before.plan.replaces and before.outcome is Outcome.PREEMPTED
-        return self.removed(before.id) if before is not None and preempted_breach else None
+        before = rollover.incident.restores if rollover.incident else None
+        return self.removed(self.read(before)) if before else None
 
     def keep_removed(self, rollover_id: str, removed: Removed) -> None:
         """Keep a hub identity's twin before it is deleted.

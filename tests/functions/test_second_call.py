@@ -1,4 +1,4 @@
-"""A second breach call while the first one hangs: what the first one was about is not forgotten.
+"""A breach that hangs, and a second call then: what the first one was about is not forgotten.
 
 In mode reprovision the enrollment lets go of the compromised certificate long before the hub does: it waits for the
 device. A thief who holds the session can keep the device from it, and answers the method in its place; so the person
@@ -16,6 +16,7 @@ from shared.errors import NotFound
 from shared.operating import cancel
 from shared.resuming import resume_due
 from shared.rollover import Plan, Step
+from shared.seen import Job
 from tests.builders import DEVICE, NEW_256, OLD, OLD_256, deliver_all, the_rollover
 from tests.fakes import World
 from tests.functions.test_whole_breaches import a_plant, breach
@@ -34,6 +35,18 @@ def waits_for_the_device() -> World:
     assert OLD_256 not in world.dps.slots(DEVICE)
     assert world.hub.identities[DEVICE].primary == OLD_256
     return world
+
+
+@pytest.mark.parametrize(("unanswered", "asked"), [(True, 2), (False, 1)])
+def test_a_device_that_the_hub_did_not_reach_is_asked_again_soon(unanswered, asked):
+    """Its thief had thrown it out at that moment; the job itself counts as completed."""
+    world = waits_for_the_device()
+    (job,) = world.hub.jobs
+    world.hub.jobs[job] = Job(finished=True, summary="completed", unanswered=unanswered)
+    world.clock.time = the_rollover(world).due_at
+    resume_due(world.services)
+    deliver_all(world)
+    assert (len(world.hub.asked), the_rollover(world).next_step) == (asked, Step.INVOKE_REPROVISION_JOB)
 
 
 def until_contained(world: World) -> None:

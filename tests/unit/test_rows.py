@@ -46,6 +46,8 @@ incidents = st.builds(
     break_glass=st.none() | texts,
     approve_by=st.none() | times,
     approved_by=st.none() | texts,
+    restores=st.none() | texts,
+    together=st.lists(texts, max_size=2).map(tuple),
     was_enabled=st.booleans(),
 )
 incomings = st.builds(Incoming, texts, hexes, hexes, times)
