@@ -15,6 +15,7 @@ from shared.connection_log import UNREADABLE, Reading, Refusal, read_batch
 from shared.devices import Device
 from shared.errors import Conflict, RolloverError, ServiceUnavailable
 from shared.events import Lifecycle, LogEvent, log
+from shared.looks import MINUTE
 from shared.rollover import Rollover
 from shared.rows import History
 from shared.selecting import device_of
@@ -88,6 +89,9 @@ def _look_into(refusal: Refusal, device: Device, services: Services) -> Class:
             _record_tried(known.breach, refusal, finding, services)
         case Class.IN_FLIGHT if known.last is not None:
             hasten(known.last, services)
+            if known.last.plan.contains:
+                # The first refusal comes while it is being contained; the next ones tell who goes on trying.
+                services.looks.release([refusal.device_id], services.now(), after=MINUTE)
         case Class.ROLLED_EARLY:
             start_rollover(device.certificate_name, f"refused connect of {refusal.device_id}", services)
         case Class.NEVER_ISSUED:

@@ -1,9 +1,9 @@
 """How often a claim in the hub's log may cost a look at the registry: once per device and ten minutes, and never more
 than twenty a minute in all, however many instances read the log.
 
-One row beside the ledger holds the looks of the last ten minutes, 200 at most; taking some is one replacement under
-the ETag that was read. A registry takes 100 operations a minute and unit, and DPS needs them too when devices register
-(azure-docs devguide-quotas-throttling), so a flood of claims must not get at them.
+One row beside the ledger holds the looks of the last ten minutes, a few hundred at most; taking some is one
+replacement under the ETag that was read. A registry takes 100 operations a minute and unit, and DPS needs them too when
+devices register (azure-docs devguide-quotas-throttling), so a flood of claims must not get at them.
 """
 
 import hashlib
@@ -58,12 +58,15 @@ class Looks:
                 return Reserved(granted, len(device_ids) - len(warm), len(warm) - len(granted))
         return Reserved(over_budget=len(device_ids))  # others take them faster than we can
 
-    def release(self, device_ids: Sequence[str], now: datetime) -> None:
-        """These were not looked at after all, and may be at once; what they took of the budget stays taken."""
+    def release(self, device_ids: Sequence[str], now: datetime, *, after: timedelta = timedelta()) -> None:
+        """These may be looked at again at once, or ``after`` a while; what they took of the budget stays taken."""
         freed = {_key(one) for one in device_ids}
         for _ in range(TRIES if freed else 0):
             recent, etag = self._recent(now)
-            if self._put([_Look("", one.at) if one.key in freed else one for one in recent], etag):
+            looks = [_Look("", one.at) if one.key in freed else one for one in recent]
+            if after:
+                looks += [_Look(key, now - COOL_DOWN + after) for key in sorted(freed)]
+            if self._put(looks, etag):
                 return
 
     def _recent(self, now: datetime) -> tuple[list[_Look], str | None]:

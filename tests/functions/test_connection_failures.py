@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.breaching import confirm, preview
 from shared.connection_failures import MOST_CLAIMS, take_batch
 from shared.errors import Conflict, NotAllowed, ServiceUnavailable
 from shared.looks import COOL_DOWN, LOOKS_PER_MINUTE, MINUTE
@@ -29,7 +30,7 @@ from tests.builders import (
     the_rollover,
 )
 from tests.fakes import Kept, World
-from tests.functions.test_hub_log_corpus import ahead, contained, known, taken_over
+from tests.functions.test_hub_log_corpus import ONCALL, ahead, contained, known, taken_over
 from tests.unit.hub_log import a_record, message
 
 TRIED = "Rollover.BreachedCertificateTried"
@@ -87,6 +88,18 @@ def test_a_thief_who_tries_again_is_recorded_and_announced_once_an_hour():
     world.clock.advance(timedelta(minutes=10))
     refused(world)
     assert world.topic.kinds().count(TRIED) == 2
+
+
+def test_a_thief_who_was_first_refused_while_the_breach_was_being_contained_is_recorded_a_minute_later():
+    world = a_story()
+    shown = preview({"registration_id": DEVICE, "reason": "stolen"}, ONCALL, world.services)
+    confirm({"confirm": shown["confirm_token"]}, ONCALL, world.services)
+    assert refused(world)["in_flight"] == 1
+    assert refused(world)["cooling"] == 1
+    deliver_all(world)
+    world.clock.advance(MINUTE)
+    assert refused(world)["breached_certificate_tried"] == 1
+    assert world.topic.kinds().count(TRIED) == 1
 
 
 def test_the_event_says_that_it_is_inferred():
