@@ -35,6 +35,9 @@ EVICTION_PATIENCE = timedelta(minutes=2)
 """How long the hub is given to end the session of a disabled identity: it takes seconds to a minute
 (azure-iot-sdk-c#2300), and what it shows of sessions may lag."""
 EVICTION_LIMIT = timedelta(minutes=10)
+REPROVISION_LIMIT = timedelta(hours=1)
+"""How long mode reprovision leaves a compromised certificate accepted before a person is told: whoever holds the
+session may answer every call of it and do nothing."""
 SOON = timedelta(seconds=10)
 RETURN = timedelta(seconds=30)
 LATER = timedelta(minutes=30)
@@ -334,6 +337,8 @@ def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Obser
     if identity is None or not pins_compromised(rollover, identity):
         return AlreadyDone("the hub accepts no compromised certificate")
     not_yet = "the device has not registered with the replacement yet, and the hub accepts what is compromised"
+    if seen.now - (rollover.reopened_at or rollover.started_at) >= REPROVISION_LIMIT:
+        return NeedsPerson(f"not contained: {not_yet}", "call the breach again with mode remove; a retry waits on")
     # A thief throws the device out of the hub for moments: one that was missed is asked again soon.
     missed = seen.job is not None and seen.job.unanswered
     patience = min(SOON * rollover.acts, job_patience(rollover)) if missed else job_patience(rollover)
