@@ -29,7 +29,7 @@ check-infra: setup .venv-infra/.stamp  ## infra/ against Azure's own models and 
 	@$(PY) -m pytest tests/infra
 	@$(PY) -m scripts.check_package --index
 
-.venv-infra/.stamp: requirements-infra.txt requirements-dev.txt
+.venv-infra/.stamp: requirements-infra.txt
 	@echo "check-infra: installing Azure's models and checkov into .venv-infra" >&2
 	@rm -rf .venv-infra && $(PY) -m venv .venv-infra
 	@.venv-infra/bin/python -m pip install -qq --disable-pip-version-check -r requirements-infra.txt

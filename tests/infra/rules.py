@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from scripts.bicep import BicepFile, Resource, read_folder, texts
 from shared.callers import Role
 from shared.clients.storage import TABLE
 from shared.events import LogEvent
+from shared.rollover import Plan, Step, Verdict
 
 ROOT = Path(__file__).parents[2]
 SECURITY = ROOT / "docs" / "security.md"
@@ -326,6 +327,7 @@ def wrong_alerts(folder: Path) -> list[str]:
     """Queries look for events that the code logs."""
     alerts = read_folder(folder)[folder / "modules" / "alerts.bicep"]
     known = {event.value for event in LogEvent}
+    fields = {"verdict": {kind.__name__ for kind in get_args(Verdict)}, "step": set(Step), "plan": set(Plan)}
     wrong = []
     queries = [rule["query"] for rule in alerts.variables["rules"]]
     queries.append(json.dumps(json.loads((folder / "workbook.json").read_text())).replace('\\"', '"'))
@@ -334,6 +336,9 @@ def wrong_alerts(folder: Path) -> list[str]:
         for several in re.findall(r"\)\[0\]\) in \(([^)]*)\)", query):
             looked_for += re.findall(r'"(\w+)"', several)
         wrong += [f"no event is called {name}" for name in looked_for if name not in known]
+        for name, value in re.findall(r"\b(verdict|step|plan)=(\w+)", query):
+            if value not in fields[name]:
+                wrong.append(f"no {name} is called {value}")
         if not looked_for:
             wrong.append(f"looks for nothing: {query[:60]}")
     return wrong
