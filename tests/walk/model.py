@@ -23,6 +23,7 @@ from shared.nudges import encode_nudge
 from shared.previews import Previews
 from shared.rollover import Rollover, Step
 from shared.services import Services
+from shared.settings import Settings
 from shared.stepping import Effect, carry_out
 from tests.certificates import NOW, generation
 from tests.fakes import (
@@ -116,7 +117,7 @@ class State:
     @property
     def services(self) -> Services:
         """As the product sees them, watched."""
-        watched = Watched(self)
+        watched = self.watched()
         return Services(
             provisioning=watched,
             hub=watched,
@@ -126,12 +127,17 @@ class State:
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),
-            settings=replace(
-                some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS),
-                vault_url="https://vault.example",
-            ),
+            settings=self.settings(),
             now=self.clock,
         )
+
+    def watched(self) -> "Watched":
+        """The ports of one run."""
+        return Watched(self)
+
+    def settings(self) -> Settings:
+        """The application settings of this world."""
+        return some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS)
 
     def rollover(self) -> Rollover | None:
         """The rollover as it lies in the ledger."""
