@@ -39,6 +39,8 @@ class Rules:
     spending: frozenset[str]
     check: Callable[[State, dict], str]  # type: ignore[type-arg]
     """How it ends when the world is kind from here; raises when something does not hold. The dict is its memory."""
+    kills: bool = True
+    """Whether a run is killed, or its answer lost, at each of its writes."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator
         yield f"{job.name} (the message comes again)", lambda: through
     yield job.name, lambda: _without(through, job.nudge)
     for at in range(1, min(through.tape.count, WRITES) + 1):
-        for how in ("crash before", "crash after", "lost reply"):
+        for how in ("crash before", "crash after", "lost reply") if rules.kills else ():
             tape = (at, how)
             yield f"{job.name} ({how} write {at})", lambda t=tape: _after(state, job.run, rules, job.name, Tape(*t))
         if not interrupts:
@@ -130,8 +132,8 @@ def _spent(state: State, rules: Rules, *names: str) -> State:
     return state
 
 
-def walk(start: State, rules: Rules, *, interrupts: bool, limit: int | None = None) -> Walk:
-    """Breadth first over all states (or the first ``limit``), checking what must hold in each."""
+def walk(start: State, rules: Rules, *, interrupts: bool, limit: int | None = None, enough: int = 5) -> Walk:
+    """Breadth first over all states (or the first ``limit``, or until so many are broken), checking each."""
     seen = {start.key()}
     queue = deque([(start, ("start",))])
     result, known = Walk(), dict[object, str]()
@@ -151,14 +153,14 @@ def walk(start: State, rules: Rules, *, interrupts: bool, limit: int | None = No
                     queue.append((new, (*path, name)))
         except AssertionError as error:
             result.broken.append(f"{error} | {' > '.join((*path, name))}")
-            if len(result.broken) > 5:
+            if len(result.broken) >= enough:
                 return result
     return result
 
 
 def stroll(start: State, rules: Rules, result: Walk, *, interrupts: bool, paths: int, length: int, seed: int) -> None:
     """Random paths, seeded: they get deeper than the first states of a breadth-first walk."""
-    chance = random.Random(seed)
+    chance, known = random.Random(seed), dict[object, str]()
     for _ in range(paths):
         state, path = start, ["start"]
         for _ in range(length):
@@ -167,7 +169,7 @@ def stroll(start: State, rules: Rules, result: Walk, *, interrupts: bool, paths:
                 path.append(name)
                 state = way()
                 result.states += 1
-                rules.check(state, {})
+                rules.check(state, known)
             except AssertionError as error:
                 result.broken.append(f"{error} | {' > '.join(path)}")
                 return

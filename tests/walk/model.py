@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from functions.delete_primary import retire_outgoing
 from functions.invoke_reprovision_job import start_job
@@ -102,6 +102,7 @@ class State:
     """What the device has ever registered with since the walk began."""
     spent: frozenset[str] = frozenset()
     tape: Tape = field(default_factory=Tape)
+    effects: ClassVar[Mapping[Step, Effect]] = EFFECTS
 
     def clone(self) -> "State":
         """A copy that shares only what is never changed in place."""
@@ -147,7 +148,7 @@ class State:
         """One run of a step's function."""
         self.tape = tape or Tape()
         step, rollover_id = nudge
-        carry_out(step, encode_nudge(rollover_id).encode(), self.services, EFFECTS[step])
+        carry_out(step, encode_nudge(rollover_id).encode(), self.services, self.effects[step])
 
     def register(self, sha256_thumbprint: str) -> None:
         """The device registers through DPS with a certificate it holds, if DPS lets it."""
