@@ -105,6 +105,7 @@ PLANS: Mapping[Plan, tuple[Step, ...]] = {
         Step.INVOKE_REPROVISION_JOB,
         Step.REMOVE_HUB_REGISTRATION,  # here: no session from before is left
         Step.VERIFY_CONTAINMENT,
+        Step.RESTORE_TWIN,  # where a breach whose place this one took had removed the identity
     ),
     Plan.DISALLOW: (Step.DISABLE_ENROLLMENT, Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT),
     Plan.ALLOW: (Step.ENABLE_ENROLLMENT,),

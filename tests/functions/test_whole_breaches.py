@@ -6,7 +6,7 @@ import pytest
 
 from shared.breaching import confirm, preview
 from shared.callers import Caller, Role
-from shared.enrollment import Twin
+from shared.enrollment import Removed, Twin
 from shared.resuming import resume_due
 from shared.rollover import Rollover, Step
 from tests.builders import DEVICE, NEW, NEW_256, OLD_256, a_story, deliver_all, reasons, the_rollover
@@ -109,3 +109,20 @@ def test_a_way_that_the_caller_accepted_does_not_stop_it():
     confirm(call, ONCALL, world.services)
     deliver_all(world)
     assert the_rollover(world).next_step is Step.RESTORE_TWIN
+
+
+def test_a_breach_in_mode_reprovision_restores_the_twin_that_one_before_it_removed():
+    """Whoever calls with mode remove and then with reprovision must not lose the twin in between."""
+    world = a_plant()
+    begun = breach(world, mode="reprovision")
+    world.services.ledger.keep_removed(begun.id, Removed(world.clock.time, "before", False, TWIN))
+    world.hub.delete(world.hub.identities[DEVICE])
+    deliver_all(world)
+    comes_back(world)
+    for _ in range(5):
+        world.clock.advance(timedelta(minutes=10))
+        resume_due(world.services)
+        deliver_all(world)
+    after = the_rollover(world)
+    assert after.status == "done", reasons(world)
+    assert world.hub.twins[DEVICE].equals(TWIN)

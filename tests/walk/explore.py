@@ -1,150 +1,46 @@
 """Walks the reachable states: every move that the world, a person, a crash or a queue can make, from every state.
 
-A move is a function on a state. Mishaps are limited per path by a budget, so that the walk ends; crashes, lost
-answers, lost and repeated nudges and the device's own moves are not.
+A move is a function on a state; a job is a run of the product, which can be killed at any of its writes. What moves
+there are, and what must hold, say the ``Rules`` of a plan (``expiry.py``, ``breach.py``). Mishaps are limited per path
+(``State.spent``), so that the walk ends; crashes, lost answers, lost and repeated nudges and the devices' own moves
+are not.
 """
 
+import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from shared.errors import RolloverError
-from shared.resuming import resume_due
-from shared.rollover import Outcome, Rollover
-from shared.starting import start_rollover
-from tests.walk.model import CERTIFICATE, NAME, NEW, NEWER, OLD, STRANGER, Broken, Crash, State, Tape
+from tests.walk.model import Crash, State, Tape
 
 Move = Callable[[State], None]
-WRITES = 8
-"""More than any run of a step makes."""
+Way = Callable[[], State]
+WRITES = 12
+"""More than any run makes."""
 
 
-def _slot_edit(change: dict[str, object]) -> Move:
-    def edit(state: State) -> None:
-        if NAME not in state.dps.enrolled:
-            return
+@dataclass(frozen=True)
+class Job:
+    """A run of the product; with a nudge, that of the message that wakes it."""
 
-        def apply(body: dict) -> None:  # type: ignore[type-arg]
-            certificates = dict(body["attestation"]["x509"]["clientCertificates"])
-            certificates.update(change)
-            if any(certificates.get(slot) for slot in ("primary", "secondary")):
-                body["attestation"]["x509"]["clientCertificates"] = certificates
-
-        state.dps.edit(NAME, apply)
-
-    return edit
+    name: str
+    run: Move
+    nudge: tuple | None = None  # type: ignore[type-arg]
 
 
-def _status_edit(status: str) -> Move:
-    def edit(state: State) -> None:
-        if NAME in state.dps.enrolled:
-            state.dps.edit(NAME, lambda body: body.update(provisioningStatus=status))
+@dataclass(frozen=True)
+class Rules:
+    """What can happen in a state, what can slip into a run, what is used up by it, and what must hold."""
 
-    return edit
-
-
-def _stranger() -> dict[str, object]:
-    from tests.fakes import info
-
-    return {"info": info(STRANGER)}
-
-
-def _hub_by_hand(state: State) -> None:
-    # After a registration since the start, or where none changes the hub, DPS and a person's hand look alike:
-    # docs/differences.md says so.
-    rollover = state.rollover()
-    if rollover is None or state.registered(rollover) not in ("never", "before") or not state.knobs.refreshes:
-        return
-    state.hub.put(NAME, NEW.sha256_thumbprint, NEW.sha256_thumbprint)
-
-
-PERSON: dict[str, Move] = {
-    "clears primary": _slot_edit({"primary": None}),
-    "clears secondary": _slot_edit({"secondary": None}),
-    "puts a stranger in primary": _slot_edit({"primary": _stranger()}),
-    "puts a stranger in secondary": _slot_edit({"secondary": _stranger()}),
-    "disables the enrollment": _status_edit("disabled"),
-    "deletes the enrollment": lambda state: state.dps.enrolled.pop(NAME, None) and None,
-    "writes the hub thumbprints": _hub_by_hand,
-    "deletes the identity": lambda state: state.hub.identities.pop(NAME, None) and None,
-}
-
-
-def _newer_version(state: State) -> None:
-    versions = state.vault.kept[CERTIFICATE].versions
-    if len(versions) < 3:
-        versions.append(NEW if len(versions) == 1 else NEWER)
-
-
-def _disable_version(state: State) -> None:
-    state.vault.kept[CERTIFICATE].enabled = False
-
-
-VAULT: dict[str, Move] = {"a newer version": _newer_version, "the latest is disabled": _disable_version}
-
-
-def _device_takes(state: State) -> None:
-    vault = state.vault.kept[CERTIFICATE].versions[-1].sha256_thumbprint
-    state.device_has = state.device_has | {vault}
-
-
-DEVICE: dict[str, Move] = {
-    "the device gets the latest certificate": _device_takes,
-    "the device registers with the old one": lambda state: state.register(OLD.sha256_thumbprint),
-    "the device registers with the new one": lambda state: state.register(NEW.sha256_thumbprint),
-}
-
-
-def _later(state: State) -> None:
-    rollover = state.rollover()
-    if rollover and rollover.due_at:
-        state.clock.time = max(state.clock.time, rollover.due_at)
-
-
-def _much_later(state: State) -> None:
-    state.clock.advance(timedelta(hours=13))
-
-
-def _expiry(state: State) -> None:
-    state.clock.time = max(state.clock.time, OLD.not_after + timedelta(minutes=1))
-
-
-def _deadline(state: State) -> None:
-    state.clock.time = max(state.clock.time, OLD.not_after + timedelta(days=8))
-
-
-TIME: dict[str, Move] = {
-    "time passes": _later,
-    "hours pass": _much_later,
-    "the outgoing certificate expires": _expiry,
-    "the deadline passes": _deadline,
-}
-
-
-LAST = 2
-"""How many rollovers of the target are walked, one after the other."""
-
-
-def _event(state: State) -> None:
-    last = state.rollover()
-    if last is not None and last.outcome is not None and last.id.endswith(f".{LAST}"):
-        return
-    state.tape = Tape()
-    start_rollover(CERTIFICATE, "event", state.services)
-
-
-def _timer(state: State) -> None:
-    state.tape = Tape()
-    resume_due(state.services)
-
-
-def _lose(state: State) -> None:
-    if state.bag:
-        state.bag.pop(0)
-
-
-QUEUE: dict[str, Move] = {"an event": _event, "the timer": _timer, "a nudge is lost": _lose}
+    moves: Callable[[State], Mapping[str, Move]]
+    jobs: Callable[[State], list[Job]]
+    races: Callable[[State], Mapping[str, Move]]
+    spending: frozenset[str]
+    check: Callable[[State, dict], str]  # type: ignore[type-arg]
+    """How it ends when the world is kind from here; raises when something does not hold. The dict is its memory."""
+    kills: bool = True
+    """Whether a run is killed, or its answer lost, at each of its writes."""
 
 
 @dataclass
@@ -157,65 +53,71 @@ class Walk:
     broken: list[str] = field(default_factory=list)
 
 
-def successors(state: State, *, budget: int, interrupts: bool) -> Iterator[tuple[str, State]]:
-    """Every state that one move leads to, with the move's name."""
-    for name, move in {**DEVICE, **TIME, **QUEUE}.items():
-        yield name, _after(state, move)
-    if len(state.spent) < budget:
-        for name, move in {**PERSON, **VAULT}.items():
-            if name not in state.spent:
-                yield name, _spent(_after(state, move), name)
-    if "disables the enrollment" in state.spent:
-        yield "enables the enrollment", _after(state, _status_edit("enabled"))
+def deliver(nudge: tuple) -> Move:  # type: ignore[type-arg]
+    """A run of a step's function with this nudge, which stays in its queue."""
+    return lambda state: state.deliver(nudge, state.tape)
+
+
+def deliveries(state: State) -> list[Job]:
+    """The nudges that matter: any other is ignored by its step, and the timer makes one whenever it is due."""
     rollover = state.rollover()
     due = [n for n in sorted(set(state.bag)) if rollover and n == (rollover.next_step, rollover.id)]
-    for nudge in due:
-        yield from _deliveries(state, nudge, budget=budget, interrupts=interrupts)
+    return [Job(nudge[0], deliver(nudge), nudge) for nudge in due]
 
 
-def _deliveries(
-    state: State,
-    nudge: tuple,
-    *,
-    budget: int,
-    interrupts: bool,  # type: ignore[type-arg]
-) -> Iterator[tuple[str, State]]:
-    kept = _after(state, lambda s: s.deliver(nudge))
-    writes = kept.tape.count
-    yield f"{nudge[0]} (the message comes again)", kept
-    gone = kept.clone()
-    gone.bag.remove(nudge)
-    yield f"{nudge[0]}", gone
-    for at in range(1, min(writes, WRITES) + 1):
-        for how in ("crash before", "crash after", "lost reply"):
-            yield f"{nudge[0]} ({how} write {at})", _after(state, lambda s, a=at, h=how: s.deliver(nudge, Tape(a, h)))
+def successors(state: State, rules: Rules, *, interrupts: bool) -> Iterator[tuple[str, Way]]:
+    """Every way on from here: its name, and what gives the state that it leads to."""
+    for name, move in rules.moves(state).items():
+        yield name, lambda n=name, m=move: _after(state, m, rules, n)  # type: ignore[misc]
+    for job in rules.jobs(state):
+        yield from _runs(state, job, rules, interrupts=interrupts)
+
+
+def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator[tuple[str, Way]]:
+    through = _after(state, job.run, rules, job.name)
+    if job.nudge is not None:
+        yield f"{job.name} (the message comes again)", lambda: through
+    yield job.name, lambda: _without(through, job.nudge)
+    for at in range(1, min(through.tape.count, WRITES) + 1):
+        for how in ("crash before", "crash after", "lost reply") if rules.kills else ():
+            tape = (at, how)
+            yield f"{job.name} ({how} write {at})", lambda t=tape: _after(state, job.run, rules, job.name, Tape(*t))
         if not interrupts:
             continue
-        others: dict[str, Move] = {**DEVICE, "the same nudge": lambda s: _nested(s, nudge)}
-        if len(state.spent) < budget:
-            others |= {name: move for name, move in PERSON.items() if name not in state.spent}
-        for name, move in others.items():
+        for name, move in {**rules.races(state), "the same again": job.run}.items():
 
-            def interrupted(s: State, at: int = at, move: Move = move) -> None:
-                s.deliver(nudge, Tape(at, "interrupt", lambda: move(s)))
+            def interrupted(at: int = at, name: str = name, move: Move = move) -> State:
+                new = state.clone()
+                new.tape = Tape(at, "interrupt", lambda: _slip_in(new, move))
+                return _spent(_carried_out(new, job.run), rules, job.name, name)
 
-            after = _after(state, interrupted)
-            yield f"{nudge[0]} (before write {at}: {name})", _spent(after, name) if name in PERSON else after
+            yield f"{job.name} (before write {at}: {name})", interrupted
 
 
-def _nested(state: State, nudge: tuple) -> None:  # type: ignore[type-arg]
-    outer = state.tape
-    state.deliver(nudge)
-    state.tape = outer
+def _slip_in(state: State, move: Move) -> None:
+    outer, state.tape = state.tape, Tape()
+    try:
+        move(state)
+    except RolloverError:
+        pass  # whoever came in between is told no
+    finally:
+        state.tape = outer
 
 
-def _spent(state: State, name: str) -> State:
-    state.spent = state.spent | {name}
-    return state
+def _without(state: State, nudge: tuple | None) -> State:  # type: ignore[type-arg]
+    gone = state.clone()
+    if nudge is not None:
+        gone.bag.remove(nudge)
+    return gone
 
 
-def _after(state: State, move: Move) -> State:
+def _after(state: State, move: Move, rules: Rules, name: str, tape: Tape | None = None) -> State:
     new = state.clone()
+    new.tape = tape or Tape()
+    return _spent(_carried_out(new, move), rules, name)
+
+
+def _carried_out(new: State, move: Move) -> State:
     try:
         move(new)
     except Crash:
@@ -225,80 +127,49 @@ def _after(state: State, move: Move) -> State:
     return new
 
 
-def settle(state: State) -> State:
-    """Let the world be kind: messages arrive, the timer runs, the device does as it is asked; until the end."""
-    kind = state.clone()
-    for turn in range(200):
-        rollover = kind.rollover()
-        if rollover is None or rollover.outcome is not None:
-            return kind
-        kind.bag = []
-        if rollover.due_at is not None and rollover.due_at > kind.clock.time:
-            kind.clock.time = rollover.due_at
-        if turn > 40:
-            kind.clock.advance(timedelta(days=1))  # it waits for something that will not come
-        _timer(kind)
-        for nudge in list(kind.bag):
-            kind.deliver(nudge)
-        _answer(kind, rollover)
-    return kind
+def _spent(state: State, rules: Rules, *names: str) -> State:
+    state.spent = state.spent | (rules.spending & set(names))
+    return state
 
 
-def _answer(kind: State, rollover: Rollover) -> None:
-    """What a good device does: it takes its new certificate when asked, and registers when the hub forgot it."""
-    if rollover.incoming is None:
-        return
-    asked = [payload for _, payload in kind.hub.asked]
-    kind.hub.asked = []
-    kind.clock.advance(timedelta(seconds=1))
-    incoming = rollover.incoming.sha256_thumbprint
-    if NAME not in kind.hub.identities or asked:
-        kind.device_has |= {incoming}
-        if kind.device_uses != incoming or NAME not in kind.hub.identities or asked[-1].get("register_again"):
-            kind.register(incoming)
-
-
-def check_end(state: State, end: State) -> str:
-    """How a rollover ended, once the world was kind; raises when it did not, or not as it should."""
-    rollover = end.rollover()
-    if rollover is None:
-        return "not begun"
-    if rollover.outcome is None:
-        raise Broken(f"I4: no end is reached; it waits for {rollover.waiting_for!r} at {rollover.next_step}")
-    slots = set(end.dps.slots(NAME))
-    if rollover.outcome is Outcome.DONE:
-        identity = end.hub.identities.get(NAME)
-        held = set(identity.thumbprints()) if identity else set()
-        if rollover.outgoing.sha256_thumbprint in slots | held and not end.spent:
-            raise Broken("I0: done, and the outgoing certificate is still held")
-    if rollover.outcome is Outcome.NEEDS_PERSON and not rollover.next_action:
-        raise Broken("I4: a person is needed and not told what for")
-    gave_up = "times and what it establishes still" in (rollover.outcome_reason or "")
-    on_time = state.clock.time < OLD.not_after
-    if not state.spent and rollover.outcome is not Outcome.DONE and on_time and not gave_up:
-        raise Broken(f"nothing went wrong and it ended as {rollover.outcome}: {rollover.outcome_reason}")
-    return rollover.outcome.value
-
-
-def walk(start: State, *, budget: int, interrupts: bool, limit: int | None = None) -> Walk:
-    """Breadth first over all states (or the first ``limit``), checking invariants in each."""
+def walk(start: State, rules: Rules, *, interrupts: bool, limit: int | None = None, enough: int = 5) -> Walk:
+    """Breadth first over all states (or the first ``limit``, or until so many are broken), checking each."""
     seen = {start.key()}
     queue = deque([(start, ("start",))])
-    result = Walk()
+    result, known = Walk(), dict[object, str]()
     while queue and (limit is None or result.states < limit):
         state, path = queue.popleft()
         result.states += 1
+        name = ""
         try:
-            end = check_end(state, settle(state))
+            end = rules.check(state, known)
             result.ends[end] = result.ends.get(end, 0) + 1
-            for name, new in successors(state, budget=budget, interrupts=interrupts):
+            for name, way in successors(state, rules, interrupts=interrupts):
                 result.runs += 1
+                new = way()
                 key = new.key()
                 if key not in seen:
                     seen.add(key)
                     queue.append((new, (*path, name)))
         except AssertionError as error:
-            result.broken.append(f"{error} | {' > '.join(path)}")
-            if len(result.broken) > 5:
+            result.broken.append(f"{error} | {' > '.join((*path, name))}")
+            if len(result.broken) >= enough:
                 return result
     return result
+
+
+def stroll(start: State, rules: Rules, result: Walk, *, interrupts: bool, paths: int, length: int, seed: int) -> None:
+    """Random paths, seeded: they get deeper than the first states of a breadth-first walk."""
+    chance, known = random.Random(seed), dict[object, str]()
+    for _ in range(paths):
+        state, path = start, ["start"]
+        for _ in range(length):
+            try:
+                name, way = chance.choice(list(successors(state, rules, interrupts=interrupts)))
+                path.append(name)
+                state = way()
+                result.states += 1
+                rules.check(state, known)
+            except AssertionError as error:
+                result.broken.append(f"{error} | {' > '.join(path)}")
+                return

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from functions.delete_primary import retire_outgoing
 from functions.invoke_reprovision_job import start_job
@@ -25,6 +25,7 @@ from shared.nudges import encode_nudge
 from shared.previews import Previews
 from shared.rollover import Rollover, Step
 from shared.services import Services
+from shared.settings import Settings
 from shared.stepping import Effect, carry_out
 from tests.certificates import NOW, generation
 from tests.fakes import (
@@ -103,6 +104,7 @@ class State:
     """What the device has ever registered with since the walk began."""
     spent: frozenset[str] = frozenset()
     tape: Tape = field(default_factory=Tape)
+    effects: ClassVar[Mapping[Step, Effect]] = EFFECTS
 
     def clone(self) -> "State":
         """A copy that shares only what is never changed in place."""
@@ -118,7 +120,7 @@ class State:
     @property
     def services(self) -> Services:
         """As the product sees them, watched."""
-        watched = Watched(self)
+        watched = self.watched()
         return Services(
             provisioning=watched,
             hub=watched,
@@ -130,12 +132,17 @@ class State:
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),
-            settings=replace(
-                some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS),
-                vault_url="https://vault.example",
-            ),
+            settings=self.settings(),
             now=self.clock,
         )
+
+    def watched(self) -> "Watched":
+        """The ports of one run."""
+        return Watched(self)
+
+    def settings(self) -> Settings:
+        """The application settings of this world."""
+        return some_settings(retire_when_moved=self.knobs.retire_when_moved, max_acts=MAX_ACTS)
 
     def rollover(self) -> Rollover | None:
         """The rollover as it lies in the ledger."""
@@ -145,7 +152,7 @@ class State:
         """One run of a step's function."""
         self.tape = tape or Tape()
         step, rollover_id = nudge
-        carry_out(step, encode_nudge(rollover_id).encode(), self.services, EFFECTS[step])
+        carry_out(step, encode_nudge(rollover_id).encode(), self.services, self.effects[step])
 
     def register(self, sha256_thumbprint: str) -> None:
         """The device registers through DPS with a certificate it holds, if DPS lets it."""

@@ -6,15 +6,15 @@ editing the enrollment or deleting the identity. I6 (ETags) is asserted by the i
 """
 
 import logging
-import random
 from dataclasses import dataclass
 
 import pytest
 
 from shared.enrollment import Enrollment
 from shared.rollover import PLANS, Plan
-from tests.walk.explore import Walk, check_end, settle, successors, walk
-from tests.walk.model import Knobs, State, a_state
+from tests.walk.expiry import rules
+from tests.walk.explore import stroll, walk
+from tests.walk.model import Knobs, a_state
 
 SEED = 20261124
 
@@ -54,38 +54,19 @@ GROUNDS = [
 @pytest.mark.parametrize("ground", GROUNDS, ids=lambda g: g.name)
 def test_every_reachable_state_keeps_the_invariants_and_leads_to_an_end(ground: Ground, whole: bool) -> None:
     """The whole walk with --proof; else its first states, breadth first, and random paths beyond them."""
-    start = a_state(ground.knobs)
-    if whole:
-        result = walk(start, budget=ground.budget, interrupts=ground.interrupts)
-    else:
-        result = walk(start, budget=ground.budget, interrupts=ground.interrupts, limit=120)
-        _stroll(start, ground, result, paths=12, length=30)
+    start, how = a_state(ground.knobs), rules(ground.budget)
+    result = walk(start, how, interrupts=ground.interrupts, limit=None if whole else 120)
+    if not whole:
+        stroll(start, how, result, interrupts=ground.interrupts, paths=12, length=30, seed=SEED)
     print(f"\n{ground.name}: {result.states} states, {result.runs} moves, ends {result.ends}")
     assert not result.broken, "\n".join(result.broken)
     assert result.ends.get("done")
 
 
-def _stroll(start: State, ground: Ground, result: Walk, *, paths: int, length: int) -> None:
-    """Random paths, seeded: they get deeper than the first states of a breadth-first walk."""
-    chance = random.Random(SEED)
-    for _ in range(paths):
-        state, path = start, ["start"]
-        for _ in range(length):
-            ways = list(successors(state, budget=ground.budget, interrupts=ground.interrupts))
-            name, state = chance.choice(ways)
-            path.append(name)
-            result.states += 1
-            try:
-                check_end(state, settle(state))
-            except AssertionError as error:
-                result.broken.append(f"{error} | {' > '.join(path)}")
-                return
-
-
 def test_the_walk_notices_when_the_outgoing_certificate_is_retired_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk that cannot fail proves nothing: without the guard of ``has_moved`` it must."""
     monkeypatch.setattr("shared.decide_expiry.has_moved", lambda *_: True)
-    result = walk(a_state(Knobs(retire_when_moved=True)), budget=0, interrupts=False, limit=400)
+    result = walk(a_state(Knobs(retire_when_moved=True)), rules(0), interrupts=False, limit=400)
     assert any("I2" in broken or "I0" in broken for broken in result.broken)
 
 
@@ -99,7 +80,7 @@ def test_the_walk_notices_when_the_other_slot_is_not_kept(monkeypatch: pytest.Mo
         return body
 
     monkeypatch.setattr(Enrollment, "body_with", forget)
-    result = walk(a_state(Knobs()), budget=0, interrupts=False, limit=400)
+    result = walk(a_state(Knobs()), rules(0), interrupts=False, limit=400)
     assert any("I2" in broken for broken in result.broken)
 
 
@@ -109,7 +90,7 @@ def test_the_walk_notices_a_step_that_claims_to_be_done(monkeypatch: pytest.Monk
     from shared.rollover import AlreadyDone
 
     monkeypatch.setattr(decide_expiry, "_delete_primary", lambda *_: AlreadyDone("it is so"))
-    result = walk(a_state(Knobs()), budget=0, interrupts=False, limit=400)
+    result = walk(a_state(Knobs()), rules(0), interrupts=False, limit=400)
     assert any("I0" in broken for broken in result.broken)
 
 
