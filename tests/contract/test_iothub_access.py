@@ -9,7 +9,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
 from msrest.exceptions import HttpOperationError
 
-from tests.contract.iothub_parts import Rest, certificate, job_manager, registry_manager
+from tests.contract.iothub_parts import Rest, by_policy, certificate, job_manager, registry_manager
 from tests.standin import StandIn
 
 ROLE_REFUSAL = "ErrorCode:IotHubUnauthorized;Principal rollover is not authorized for {} due to no assigned permissions"
@@ -87,7 +87,7 @@ def test_a_policy_allows_what_its_rights_say(
 ) -> None:
     """docs: "Control access to IoT Hub by using shared access signatures", built-in policies."""
     Rest(azure).create("device", certificate())
-    rest = Rest(azure, policy)
+    rest = Rest(azure, by_policy(azure, policy))
     assert rest.call("GET", "/devices/device").ok is reads_registry
     assert rest.call("GET", "/statistics/devices").ok is reads_registry
     assert rest.call("POST", "/devices", []).ok is writes_registry

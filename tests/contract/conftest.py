@@ -1,0 +1,146 @@
+"""Aims the contract tests: fixture `target`. Each test has it, or says by its marker why it stays with the stand-in."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.aim import WHAT_TO_SET, Aim, BadAim, read_aim
+from tests.contract.cleaning import OLD, sweep
+from tests.contract.dps_kit import Credential, self_signed
+from tests.contract.meter import LIVE_PACE, Meter
+from tests.contract.target import RUN, Target, at, real
+
+HERE = Path(__file__).parent
+AIM = pytest.StashKey[Aim | None]()
+METER = pytest.StashKey[Meter]()
+ONLY_ON_THE_STANDIN = {"azure", "standin", "azurite"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Real services are only ever met with `--aim`: `make test` stays at home, whatever the environment says."""
+    try:
+        config.stash[AIM] = read_aim(os.environ) if config.getoption("--aim") else None
+    except BadAim as error:
+        raise pytest.UsageError(f"Not aimed: {error}") from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--aim`, only what can be aimed. A test that neither is nor says why is a mistake."""
+    ours = [item for item in items if HERE in item.path.parents]
+    if unclear := [item.nodeid for item in ours if _can_be_aimed(item) is (_reason(item) is not None)]:
+        listed = "\n".join(unclear)
+        raise pytest.UsageError(f"either fixture `target` or a marker of reasons.py, not both or neither:\n{listed}")
+    if not config.getoption("--aim"):
+        return
+    staying = [item for item in ours if _reason(item) is not None]
+    config.hook.pytest_deselected(items=staying)
+    items[:] = [item for item in items if item not in staying]
+    _announce(config, items, Counter(str(_reason(item)) for item in staying))
+
+
+def _can_be_aimed(item: pytest.Item) -> bool:
+    names = set(getattr(item, "fixturenames", ()))
+    return "target" in names and not names & ONLY_ON_THE_STANDIN
+
+
+def _reason(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("standin_only")
+    return str(marker.args[0]) if marker else None
+
+
+def _announce(config: pytest.Config, items: list[pytest.Item], staying: Counter[str]) -> None:
+    say = _sayer(config)
+    aim = config.stash[AIM]
+    say("")
+    say(f"{len(items)} contract tests can be aimed, {staying.total()} stay with the stand-in:")
+    for reason, number in staying.most_common():
+        say(f"  {number:4} {reason}")
+    if aim is None:
+        say(f"Aimed at the stand-in. {WHAT_TO_SET}")
+        return
+    say(f"Aimed at {', '.join(aim.resources)}, devices at {aim.device_host}.")
+    say(f"They will create, and delete after each test, things named {aim.prefix}-{RUN}-*: at most a few at a time")
+    say("of enrollments, enrollment groups and device identities, with certificates made here; and, if a vault is")
+    say("named, self-signed certificates, purged where that is allowed. Existing things are not touched.")
+
+
+def _sayer(config: pytest.Config) -> Any:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter.write_line if reporter else print
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What it cost."""
+    if METER in config.stash:
+        terminalreporter.write_line(f"Asked of the services: {config.stash[METER].in_words()}.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _meter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--aim`: counts, keeps below the hub's quota, and first removes what a broken run left a day ago."""
+    config = request.config
+    if not config.getoption("--aim"):
+        yield
+        return
+    aim = config.stash[AIM]
+    meter = config.stash[METER] = Meter(LIVE_PACE if aim else None)
+    with meter.running():
+        if aim is not None:
+            say = _sayer(config)
+            for line in sweep(real(aim), OLD, say):
+                say(f"still there: {line}")
+        yield
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """What the test talks to: real services if the environment names them, else the stand-in."""
+    aim = request.config.stash[AIM]
+    if aim is None:
+        yield at(request.getfixturevalue("azure"))
+        return
+    aimed = real(aim)
+    yield aimed
+    left = aimed.created.remove(aimed)
+    assert not left, f"could not be removed: {left}"
+
+
+@pytest.fixture
+def dev1(target: Target) -> str:
+    """A registration ID of this test."""
+    return target.registration_id("dev1")
+
+
+@pytest.fixture
+def dev2(target: Target) -> str:
+    """Another one."""
+    return target.registration_id("dev2")
+
+
+@pytest.fixture
+def one(dev1: str) -> Credential:
+    """A self-signed certificate of `dev1`."""
+    return self_signed(dev1)
+
+
+@pytest.fixture
+def two(dev1: str) -> Credential:
+    """Another one."""
+    return self_signed(dev1)
+
+
+@pytest.fixture
+def three(dev1: str) -> Credential:
+    """A third one."""
+    return self_signed(dev1)
+
+
+@pytest.fixture
+def device_id(target: Target) -> str:
+    """The ID of a device identity of this test."""
+    return target.device_id()
