@@ -32,9 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--aim`, only what can be aimed. A test that neither is nor says why is a mistake."""
     ours = [item for item in items if HERE in item.path.parents]
-    if unclear := [item.nodeid for item in ours if _can_be_aimed(item) is (_reason(item) is not None)]:
+    if unclear := [item.nodeid for item in ours if not _can_be_aimed(item) and _reason(item) is None]:
         listed = "\n".join(unclear)
-        raise pytest.UsageError(f"either fixture `target` or a marker of reasons.py, not both or neither:\n{listed}")
+        raise pytest.UsageError(f"these lack fixture `target`, and a marker of reasons.py that says why:\n{listed}")
     if not config.getoption("--aim"):
         return
     staying = [item for item in ours if _reason(item) is not None]

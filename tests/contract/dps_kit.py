@@ -193,11 +193,11 @@ class Device:
         """Register and wait for the end: the registration state, whatever its status."""
         answer = self.start()
         assert answer.status_code == 202, answer.text
-        pace = at(self.azure).pace
+        pace, operation = at(self.azure).pace, answer.json()["operationId"]
         deadline = time.monotonic() + pace.patience
         while answer.status_code == 202 and time.monotonic() < deadline:
             time.sleep(pace.poll)
-            answer = self.ask("GET", f"/operations/{answer.json()['operationId']}")
+            answer = self.ask("GET", f"/operations/{operation}")
         assert answer.status_code == 200, answer.text
         state: dict[str, Any] = answer.json()["registrationState"]
         return state

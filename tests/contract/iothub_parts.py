@@ -32,8 +32,9 @@ def job_manager(azure: StandIn | Target) -> IoTHubJobManager:
 class Rest:
     """The service API without a client in between."""
 
-    def __init__(self, azure: StandIn | Target, authorization: str | None = None) -> None:
+    def __init__(self, azure: StandIn | Target, authorization: str | None = None, about: str = "device") -> None:
         target = at(azure)
+        self.about = about  # the device that a test's helpers speak of
         self._url = target.endpoints["iothub"]["service_url"]
         self._session = requests.Session()
         self._session.headers["Authorization"] = authorization or target.hub_authorization()
@@ -65,7 +66,9 @@ def certificate(common_name: str = "device", *, starts_in_h: float = -1, ends_in
     return a_certificate(common_name, starts=now + timedelta(hours=starts_in_h), ends=now + timedelta(hours=ends_in_h))
 
 
-def device_client(azure: StandIn | Target, device_id: str, made: Made, folder: Path, **options: Any) -> IoTHubDeviceClient:
+def device_client(
+    azure: StandIn | Target, device_id: str, made: Made, folder: Path, **options: Any
+) -> IoTHubDeviceClient:
     """azure-iot-device with a certificate; it reconnects only when told to, unless `options` say otherwise."""
     stem = folder / sha256_thumbprint(made.der)[:16]
     pem, key = stem.with_suffix(".pem"), stem.with_suffix(".key")
