@@ -75,7 +75,7 @@ class Sessions:
             self._kept_subscriptions.pop(device_id, None)
         else:
             mqtt.subscriptions = self._kept_subscriptions.setdefault(device_id, mqtt.subscriptions)
-        self._show_state(device_id)
+        self._show_state(device_id, "Connected")
         self._note_connect(device_id, leaf, "accepted", accepted=True, session=connection.number)
 
     def close(self, mqtt: MqttSession, reason: str) -> None:
@@ -116,24 +116,28 @@ class Sessions:
     def _end(self, connection: Connection, reason: str) -> None:
         device_id = connection.device_id
         del self._live[device_id]
-        self._show_state(device_id)
+        self._show_state(device_id, "Disconnected")
         self._journal.append(
             "disconnect", service="iothub", device_id=device_id, reason=reason, session=connection.number
         )
         for tell in self.ended:
             tell(device_id)
 
-    def _show_state(self, device_id: str) -> None:
+    def _show_state(self, device_id: str, state: str) -> None:
         """Let the identity say whether its device is connected, now or later (knob `connection_state_lag_s`)."""
-        if not (lag_s := self._knobs.connection_state_lag_s):
-            self._show_state_now(device_id)
+        device = self._store.devices.get(device_id)
+        if device is None:
             return
-        self._show(device_id)
-        asyncio.get_running_loop().call_later(lag_s, self._show_state_now, device_id)
 
-    def _show_state_now(self, device_id: str) -> None:
-        state = "Connected" if device_id in self._live else "Disconnected"
-        self._show(device_id, connectionState=state, connectionStateUpdatedTime=self._now())
+        def show() -> None:
+            if self._store.devices.get(device_id) is device:  # not an identity that was made again meanwhile
+                self._show(device_id, connectionState=state, connectionStateUpdatedTime=self._now())
+
+        if lag_s := self._knobs.connection_state_lag_s:
+            self._show(device_id)
+            asyncio.get_running_loop().call_later(lag_s, show)
+        else:
+            show()
 
     def _show(self, device_id: str, **fields: str) -> None:
         device = self._store.devices.get(device_id)
