@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ from tests.contract.aim import WHAT_TO_SET, Aim, BadAim, read_aim
 from tests.contract.cleaning import OLD, sweep
 from tests.contract.dps_kit import Credential, self_signed
 from tests.contract.meter import LIVE_PACE, Meter
+from tests.contract.probe.probing import PLAN
 from tests.contract.target import RUN, Target, at, real
 
 HERE = Path(__file__).parent
 AIM = pytest.StashKey[Aim | None]()
 METER = pytest.StashKey[Meter]()
+STAYING = pytest.StashKey[Counter[str]]()
+REPORTS = pytest.StashKey[list[str]]()
+REQUESTS_EACH = 6  # counted on the stand-in, with cleaning
+PROBE = "test_the_probe"
 ONLY_ON_THE_STANDIN = {"azure", "standin", "azurite"}
 
 
@@ -40,7 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     staying = [item for item in ours if _reason(item) is not None]
     config.hook.pytest_deselected(items=staying)
     items[:] = [item for item in items if item not in staying]
-    _announce(config, items, Counter(str(_reason(item)) for item in staying))
+    config.stash[STAYING] = Counter(str(_reason(item)) for item in staying)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """With `--aim`: what is about to happen, before it does."""
+    if STAYING in session.config.stash:
+        _announce(session.config, session.items)
 
 
 def _can_be_aimed(item: pytest.Item) -> bool:
@@ -53,11 +64,11 @@ def _reason(item: pytest.Item) -> str | None:
     return str(marker.args[0]) if marker else None
 
 
-def _announce(config: pytest.Config, items: list[pytest.Item], staying: Counter[str]) -> None:
+def _announce(config: pytest.Config, items: list[pytest.Item]) -> None:
     say = _sayer(config)
-    aim = config.stash[AIM]
+    aim, staying = config.stash[AIM], config.stash[STAYING]
     say("")
-    say(f"{len(items)} contract tests can be aimed, {staying.total()} stay with the stand-in:")
+    say(f"{len(items)} contract tests are aimed, {staying.total()} stay with the stand-in:")
     for reason, number in staying.most_common():
         say(f"  {number:4} {reason}")
     if aim is None:
@@ -67,15 +78,28 @@ def _announce(config: pytest.Config, items: list[pytest.Item], staying: Counter[
     say(f"They will create, and delete after each test, things named {aim.prefix}-{RUN}-*: at most a few at a time")
     say("of enrollments, enrollment groups and device identities, with certificates made here; and, if a vault is")
     say("named, self-signed certificates, purged where that is allowed. Existing things are not touched.")
+    say(f"That is some {REQUESTS_EACH * len(items)} requests.")
+    if any(item.name == PROBE for item in items):
+        say(f"The probe makes {PLAN}.")
 
 
-def _sayer(config: pytest.Config) -> Any:
+def _sayer(config: pytest.Config) -> Callable[[str], None]:
+    """Prints a line at once, also while a test's output is captured."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return reporter.write_line if reporter else print
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(line)
+
+    return say
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What it cost."""
+    """What was found, and what it cost."""
+    for one in config.stash.get(REPORTS, []):
+        terminalreporter.write_line("")
+        terminalreporter.write_line(one)
     if METER in config.stash:
         terminalreporter.write_line(f"Asked of the services: {config.stash[METER].in_words()}.")
 
@@ -108,6 +132,12 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     yield aimed
     left = aimed.created.remove(aimed)
     assert not left, f"could not be removed: {left}"
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Callable[[str], None] | None:
+    """With `--aim`: shows a text at the end of the run."""
+    return request.config.stash.setdefault(REPORTS, []).append if request.config.getoption("--aim") else None
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The probe of real services; and the proof, against the stand-in, that it measures what it says."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from local.azure.knobs import Knobs
 from tests.contract.meter import Meter
 from tests.contract.probe.findings import BELIEVED, NOT_ASKED, Finding, knob, settings, table, write
-from tests.contract.probe.probing import PLAN, Probe
+from tests.contract.probe.probing import Probe
 from tests.contract.reasons import KNOBS, OURS
 from tests.contract.target import Pace, Target, at
 from tests.standin import StandIn
@@ -27,20 +28,20 @@ TURNED: dict[str, Any] = {
     "promote_by_info_swap": True,
     "individual_leaf_needs_verified_ca": True,
     "reregistration_reenables_identity": True,
-    "auth_propagation_s": 0.6,
+    "auth_propagation_s": 0.4,
     "hub_refusal": "tls",
     "service_retry_after": False,
-    "register_auth_cache_s": 1.4,
-    "assign_delay_s": 0.6,
-    "hub_query_lag_s": 1.0,
-    "certificate_create_s": 0.9,
+    "register_auth_cache_s": 1.2,
+    "assign_delay_s": 0.5,
+    "hub_query_lag_s": 0.6,
+    "certificate_create_s": 0.6,
     "null_members": "null",
-    "identity_drop_delay_s": 0.6,
-    "connection_state_lag_s": 0.8,
+    "identity_drop_delay_s": 0.5,
+    "connection_state_lag_s": 0.4,
     "disabling_stops_registration": True,
-    "certificate_delete_s": 0.9,
+    "certificate_delete_s": 0.6,
 }
-EARLY_S, LATE_S = 0.3, 1.0
+EARLY_S, LATE_S = 0.2, 1.0
 """A measured time may be off by so much: it looks every tenth of a second, and the machine may be busy."""
 
 
@@ -72,17 +73,14 @@ def _agree(found: Any, in_force: Any) -> bool:
     return bool(found == in_force)
 
 
-def test_the_probe(target: Target, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_probe(target: Target, tmp_path: Path, report: Callable[[str], None] | None) -> None:
     """Settles the knobs on what the environment names. On the stand-in it must find those that are in force."""
     if target.standin is not None:
         target = on_the_standin(target.standin, {})
-    say = request.config.get_terminal_writer().line if request.config.getoption("--aim") else None
-    if say:
-        say(f"\nThe probe makes {PLAN}.")
     findings, asked = probed(target, tmp_path)
-    if say:
+    if report:
         write(findings, asked, FOUND)
-        say(f"{table(findings)}\n\nThe probe asked: {asked}.\nWritten to {FOUND}/: knobs.json, table.txt.")
+        report(f"The probe asked: {asked}.\n\n{table(findings)}\n\nWritten to {FOUND}/: knobs.json, table.txt.\n")
     if target.standin is not None:
         expect(findings, BELIEVED)
         surprises = [one for one in findings if not one.of_a_knob and one.found != one.believed]

@@ -171,9 +171,7 @@ class Probe:
     def _session_and_status(self) -> None:
         """The identity is disabled under a live session: when does it end, and when does the identity say so?"""
         identity = self._ask.put_identity(self._identity(), authentication=pinned(self._b.sha256))
-        self._until(lambda: self._says("Disconnected"))  # of the session before
         session = self._live(self._b)
-        self._until(lambda: self._says("Connected"))
         began = time.monotonic()
         self._ask.put_identity(identity, status="disabled")
         over = session.over_within(self._target.pace.patience)
@@ -277,13 +275,18 @@ class Probe:
         return bool(self._identity()["connectionState"] == state)
 
     def _live(self, credential: Credential) -> Session:
-        """A session; what was just written may need a moment before the door knows it."""
+        """A session that the identity tells of, after it has told of the end of the one before.
+
+        What was just written may need a moment before the door knows it.
+        """
+        self._until(lambda: self._says("Disconnected"))
         session = self._ask.connect(self._name, credential)
         deadline = time.monotonic() + self._target.pace.quiet
         while not session.accepted and time.monotonic() < deadline:
             time.sleep(self._target.pace.poll)
             session = self._ask.connect(self._name, credential)
         assert session.accepted, f"the hub does not let in the certificate that it shows ({session.outcome})"
+        self._until(lambda: self._says("Connected"))
         return session
 
     def _until(self, done: Callable[[], bool], since: float | None = None) -> float | None:
