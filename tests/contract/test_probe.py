@@ -9,9 +9,10 @@ import pytest
 
 from local.azure.knobs import Knobs
 from tests.contract.meter import Meter
+from tests.contract.probe import probing
 from tests.contract.probe.findings import BELIEVED, NOT_ASKED, Finding, knob, settings, table, write
 from tests.contract.probe.probing import Probe
-from tests.contract.reasons import KNOBS, OURS
+from tests.contract.reasons import FAULTS, KNOBS, OURS
 from tests.contract.target import Pace, Target, at
 from tests.standin import StandIn
 
@@ -45,11 +46,12 @@ EARLY_S, LATE_S = 0.2, 1.0
 """A measured time may be off by so much: it looks every tenth of a second, and the machine may be busy."""
 
 
-def probed(target: Target, folder: Path) -> tuple[list[Finding], str]:
+def probed(target: Target, folder: Path) -> tuple[Probe, str]:
     """One run, and what it asked."""
+    probe = Probe(target, folder)
     with Meter().running() as meter:
-        findings = Probe(target, folder).run()
-    return findings, meter.in_words()
+        probe.run()
+    return probe, meter.in_words()
 
 
 def on_the_standin(azure: StandIn, knobs: dict[str, Any]) -> Target:
@@ -59,9 +61,10 @@ def on_the_standin(azure: StandIn, knobs: dict[str, Any]) -> Target:
     return dataclasses.replace(at(azure), pace=Pace(poll=0.05, patience=10, quiet=0.9))
 
 
-def expect(findings: list[Finding], in_force: dict[str, Any]) -> None:
+def expect(probe: Probe, in_force: dict[str, Any]) -> None:
     """Exactly the knobs that are in force, and nothing that does not belong to one."""
-    found = settings(findings)
+    assert probe.failed == []
+    found = settings(probe.findings)
     assert set(found) == set(TURNED)
     wrong = {name: (found[name], in_force[name]) for name in found if not _agree(found[name], in_force[name])}
     assert not wrong, f"found and in force: {wrong}"
@@ -77,12 +80,14 @@ def test_the_probe(target: Target, tmp_path: Path, report: Callable[[str], None]
     """Settles the knobs on what the environment names. On the stand-in it must find those that are in force."""
     if target.standin is not None:
         target = on_the_standin(target.standin, {})
-    findings, asked = probed(target, tmp_path)
+    probe, asked = probed(target, tmp_path)
+    findings = probe.findings
     if report:
         write(findings, asked, FOUND)
         report(f"The probe asked: {asked}.\n\n{table(findings)}\n\nWritten to {FOUND}/: knobs.json, table.txt.\n")
+    assert probe.failed == []
     if target.standin is not None:
-        expect(findings, BELIEVED)
+        expect(probe, BELIEVED)
         surprises = [one for one in findings if not one.of_a_knob and one.found != one.believed]
         assert [one.name for one in surprises if not isinstance(one.found, float)] == []
 
@@ -90,12 +95,24 @@ def test_the_probe(target: Target, tmp_path: Path, report: Callable[[str], None]
 @KNOBS
 def test_the_probe_finds_every_knob_that_was_turned_round(azure: StandIn, tmp_path: Path) -> None:
     """Otherwise it would only say what we believe. What it found can be PATCHed, and is the same again."""
-    findings, _ = probed(on_the_standin(azure, TURNED), tmp_path)
-    expect(findings, BELIEVED | TURNED)
-    after = azure.control.patch("/knobs", settings(findings))
+    probe, _ = probed(on_the_standin(azure, TURNED), tmp_path)
+    expect(probe, BELIEVED | TURNED)
+    after = azure.control.patch("/knobs", settings(probe.findings))
     assert {name: after[name] for name in TURNED if not isinstance(TURNED[name], float)} == {
         name: value for name, value in TURNED.items() if not isinstance(value, float)
     }
+
+
+@FAULTS
+def test_what_the_probe_could_not_ask_does_not_take_the_other_answers_along(
+    azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run on a subscription is dear: it ends with a table, and says which part is missing."""
+    azure.control.post("/faults", {"kind": "status", "service": "keyvault", "status": 403, "times": 99})
+    monkeypatch.setattr(probing, "PHASES", ("first_entry", "vault", "forms"))
+    probe, _ = probed(on_the_standin(azure, {}), tmp_path)
+    assert [line.split(":")[0] for line in probe.failed] == ["vault"]
+    assert set(settings(probe.findings)) == {"mirror_lone_primary", "null_members", "service_retry_after"}
 
 
 @KNOBS
@@ -104,8 +121,8 @@ def test_the_probe_finds_every_knob_that_was_turned_round(azure: StandIn, tmp_pa
 def test_the_probe_finds_each_knob_turned_alone(azure: StandIn, tmp_path: Path, name: str, whole: bool) -> None:
     """No finding leans on another knob's setting."""
     if whole:
-        findings, _ = probed(on_the_standin(azure, {name: TURNED[name]}), tmp_path)
-        expect(findings, BELIEVED | {name: TURNED[name]})
+        probe, _ = probed(on_the_standin(azure, {name: TURNED[name]}), tmp_path)
+        expect(probe, BELIEVED | {name: TURNED[name]})
 
 
 @OURS
