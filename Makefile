@@ -1,12 +1,12 @@
 # The few verbs. `make rehearse` and `make test` work from a fresh clone.
 PY := .venv/bin/python
 SCENARIO ?= expiry
-.PHONY: setup rehearse test check lint types contracts contract contract-clean proof bench
+.PHONY: setup rehearse test check check-infra lint types contracts contract contract-clean proof bench
 
 setup:
 	@sh scripts/setup.sh
 
-rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default)
+rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default, ends with a breach) or breach
 	@$(PY) -m local rehearse $(SCENARIO)
 
 test: setup  ## all tests, with a seeded sample of the long proofs; TESTS=pattern narrows it
@@ -22,7 +22,19 @@ types: setup
 contracts: setup
 	@.venv/bin/lint-imports
 
-check: lint types contracts test  ## what must be green before a change lands
+check: lint types contracts test check-infra  ## what must be green before a change lands
+
+check-infra: setup .venv-infra/.stamp  ## infra/ against Azure's own models and checkov; the package, indexed on its own
+	@.venv-infra/bin/python -m scripts.check_infra
+	@$(PY) -m pytest tests/infra
+	@$(PY) -m scripts.check_package --index
+
+.venv-infra/.stamp: requirements-infra.txt
+	@echo "check-infra: installing Azure's models and checkov into .venv-infra" >&2
+	@rm -rf .venv-infra && $(PY) -m venv .venv-infra
+	@.venv-infra/bin/python -m pip install -qq --disable-pip-version-check -r requirements-infra.txt
+	@.venv-infra/bin/python -m pip install -qq --disable-pip-version-check --no-deps $$(grep ^pycep-parser== requirements-dev.txt)
+	@touch $@
 
 proof: setup  ## the long proofs, whole: every kill point, every lost reply, many seeds
 	@$(PY) -m pytest --proof -m proof -s

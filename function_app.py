@@ -14,6 +14,7 @@ from functions import (
     invoke_reprovision_job,
     issue_certificate,
     on_certificate_event,
+    on_connection_failure,
     remove_hub_registration,
     report_poisoned,
     restore_twin,
@@ -30,6 +31,7 @@ from functions import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 for module in (
     on_certificate_event,
+    on_connection_failure,
     breach,
     disable_enrollment,
     remove_hub_registration,

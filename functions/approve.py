@@ -8,13 +8,14 @@ from shared.operating import EXECUTE, approve
 from shared.views import accepted
 
 bp = func.Blueprint()
+ALLOWED = EXECUTE
 
 
 @bp.function_name("approve")
 @bp.route(route="rollovers/{id}/approve", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def approve_(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, EXECUTE, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call))
 
 
 def take_call(asked: Asked) -> Answer:

@@ -11,17 +11,18 @@ from shared.operating import EXECUTE
 from shared.views import confirmed
 
 bp = func.Blueprint()
+ALLOWED = EXECUTE
 
 
 @bp.function_name("breach")
 @bp.route(route="breaches", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def breach(req: func.HttpRequest) -> func.HttpResponse:
     """Preview, or confirm what was previewed."""
-    return func.HttpResponse(**respond(req, EXECUTE, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call))
 
 
 def take_call(asked: Asked) -> Answer:
-    """A body with ``confirm`` is a confirmation; anything else is only looked at."""
-    if asked.body.get("confirm") is None:
+    """A body with ``confirm`` is a confirmation, be it null; anything else is only looked at."""
+    if "confirm" not in asked.body:
         return Answer(preview(asked.body, asked.caller, asked.services))
     return confirmed(confirm(asked.body, asked.caller, asked.services))

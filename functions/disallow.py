@@ -8,13 +8,14 @@ from shared.operating import EXECUTE, disallow
 from shared.views import accepted
 
 bp = func.Blueprint()
+ALLOWED = EXECUTE
 
 
 @bp.function_name("disallow")
 @bp.route(route="devices/{id}/disallow", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def disallow_(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, EXECUTE, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call))
 
 
 def take_call(asked: Asked) -> Answer:

@@ -8,13 +8,14 @@ from shared.operating import OPERATE, retry
 from shared.views import accepted
 
 bp = func.Blueprint()
+ALLOWED = OPERATE
 
 
 @bp.function_name("retry")
 @bp.route(route="rollovers/{id}/retry", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def retry_(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, OPERATE, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call))
 
 
 def take_call(asked: Asked) -> Answer:

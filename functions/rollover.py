@@ -7,6 +7,7 @@ from shared.callers import READERS
 from shared.views import show_rollover
 
 bp = func.Blueprint()
+ALLOWED = READERS
 
 
 @bp.function_name("rollover")
@@ -14,5 +15,5 @@ bp = func.Blueprint()
 def rollover(req: func.HttpRequest) -> func.HttpResponse:
     """The rollover with this ID."""
     return func.HttpResponse(
-        **respond(req, READERS, lambda asked: Answer(show_rollover(asked.route["id"], asked.services)))
+        **respond(req, ALLOWED, lambda asked: Answer(show_rollover(asked.route["id"], asked.services)))
     )

@@ -18,6 +18,8 @@ PORT = 7071
 READY_S = 60.0
 REPOSITORY = Path(__file__).resolve().parents[1]
 EVENT_FUNCTION = "on_certificate_event"
+HUB_LOG = "insights-logs-connections"
+"""The event hub that a diagnostic setting sends the category Connections to, if none is named."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class FunctionsHost:
         """The webhook of the function that takes the vault's events, with its key."""
         query = f"functionName={EVENT_FUNCTION}&code={self.keys['eventgrid_extension']}"
         return f"{self.url}/runtime/webhooks/eventgrid?{query}"
+
+    @property
+    def hub_log_url(self) -> str:
+        """Where the host takes batches of the event hub with the hub's log, with its key."""
+        return f"{self.url}/runtime/webhooks/eventhubs/{HUB_LOG}?code={self.keys['master']}"
 
     def as_json(self) -> dict[str, str]:
         """Its part of the document that `up` prints."""
@@ -51,6 +58,8 @@ def settings(document: Mapping[str, Any]) -> dict[str, str]:
         "AzureWebJobsStorage": storage,
         "DPS_ENDPOINT": document["dps"]["service_url"],
         "IOT_HUB_HOSTNAME": hub,
+        "IOT_HUB_NAME": document["iothub"]["name"],
+        "HUB_LOGS_EVENT_HUB": HUB_LOG,
         "KEY_VAULT_URL": document["keyvault"]["url"],
         "EVENT_TOPIC_ENDPOINT": document["eventgrid"]["topic_endpoint"],
         "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE": "false",

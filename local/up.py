@@ -89,6 +89,7 @@ async def _start(net: str, folder: Path, stack: AsyncExitStack, *, alone: bool) 
     host = await start_host(document, world.names.host, folder)
     stack.push_async_callback(host.child.stop)
     document["functions"] = host.as_json()
+    world.hub.log.reader = host.hub_log_url
     await world.eventgrid.subscribe("certificates", host.event_grid_url, "CloudEventSchemaV1_0", CERTIFICATE_EVENTS)
     return document, [azurite, host.child]
 

@@ -1,9 +1,11 @@
-"""Publishes a rollover's lifecycle events: recorded first, published after, so that a crash repeats one at worst."""
+"""Publishes lifecycle events: recorded first, published after, so that a crash repeats one at worst."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from shared.errors import Conflict, RolloverError
-from shared.events import LogEvent, log
+from shared.events import NOTES, Lifecycle, LogEvent, log
 from shared.rollover import Rollover
 from shared.services import Services
 
@@ -23,7 +25,7 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
                 f"{rollover.id}/{number}",
                 event_type,
                 rollover.registration_id,
-                _data(rollover),
+                _data(rollover) | ({"note": NOTES[event_type]} if event_type in NOTES else {}),
                 services.now(),
             )
         return services.ledger.record(replace(rollover, outbox=()), None)
@@ -32,6 +34,27 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
     except RolloverError as error:
         log(LogEvent.ANNOUNCE_FAILED, rollover_id=rollover.id, why=str(error))
         return rollover
+
+
+SAID_AGAIN_AFTER = timedelta(hours=24)
+"""When something that still holds, and belongs to no rollover, is announced anew."""
+
+
+def announce_once(
+    kind: Lifecycle, source: str, subject: str, why: str, data: Mapping[str, str], services: Services
+) -> None:
+    """Note something that belongs to no rollover in the ledger, and tell the topic once a day while it holds."""
+    known = services.ledger.refused_input(source, subject, why)
+    still = known is not None and services.now() - known.last_seen < SAID_AGAIN_AFTER
+    announced = known is not None and known.announced and still
+    if not announced:
+        try:
+            event_id = f"{source}/{subject}/{services.now():%Y%m%dT%H%M%S}"
+            services.topic.publish(event_id, kind.value, subject, {**data, "reason": why}, services.now())
+            announced = True
+        except RolloverError as error:
+            log(LogEvent.ANNOUNCE_FAILED, subject=subject, why=str(error))
+    services.ledger.note_refused(source, subject, why, services.now(), announced=announced)
 
 
 def _data(rollover: Rollover) -> dict[str, str | int | None]:

@@ -116,6 +116,10 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
         raise BadInput("the body is not JSON") from None
     if not isinstance(found, dict):
         raise BadInput("the body is not a JSON object")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise BadInput("the body has half a character in it (a lone surrogate)") from None
     return found
 
 

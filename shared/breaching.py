@@ -4,32 +4,33 @@ Nothing destructive is done without a preview, a confirmation of exactly that, a
 history. Who repeats a call gets the rollovers that it began.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.body import accepted_routes, only, required_text, text_of
 from shared.callers import Caller
-from shared.errors import BadInput, Unsuitable
+from shared.enrollment import Slot
+from shared.errors import BadInput, NotFound, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
-from shared.rollover import Rollover
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
-from shared.selecting import KINDS, Selector, parse_selector, select
+from shared.selecting import KINDS, Selector, parse_selector, select, unfinished
 from shared.services import Services
 from shared.targets import (
+    Named,
     Target,
     differences,
     eta,
-    is_same,
     look_around,
     look_at,
     material,
+    names_of,
     plan_of,
-    preempted_by,
     shown,
     slots_of,
 )
@@ -78,7 +79,7 @@ def parse_asking(body: Mapping[str, Any]) -> Asking:
     Raises:
         BadInput: naming what is wrong; an unknown member is wrong too, for it may be a selector with a slip in it.
     """
-    only(body, *ASKING, *CONFIRMING)
+    only(body, *ASKING)
     mode = body.get("mode", Mode.REMOVE.value)
     if mode not in tuple(Mode):
         raise BadInput(f"mode must be one of {', '.join(Mode)}")
@@ -121,13 +122,20 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
     }
 
 
-def _targets(asking: Asking, services: Services) -> list[Target]:
+def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> list[Target]:
+    """What the call names. What one target is to another is no escape route: the call contains both; ``known`` are
+    the names of those that it may no longer select."""
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
-    named = [(one, slots_of(asking.compromised, one, thumbprint)) for one in select(asking.selector, services)]
-    held = [one.slots[slot] for one, slots in named for slot in slots]
-    names = [one.registration_id for one, _ in named]
-    around = look_around([enrolled for enrolled in held if enrolled is not None], names, services)
-    return [look_at(enrollment, slots, around, services) for enrollment, slots in named]
+    named = []
+    for enrollment in select(asking.selector, services):
+        slots = slots_of(asking.compromised, enrollment, thumbprint)
+        last = services.ledger.last(enrollment.registration_id)
+        named.append(Named(enrollment, slots, last, unfinished(last, thumbprint)))
+    compromised = [certificate for one in named for certificate in one.certificates()]
+    around = look_around(compromised, [one.enrollment.registration_id for one in named], services)
+    found = [look_at(one, around, services) for one in named]
+    together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
+    return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
 
 
 def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Confirmed:
@@ -143,6 +151,8 @@ def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Conf
     glass = text_of(body, "break_glass")
     routes = accepted_routes(body)
     begun = {name: last for name in kept.plans if (last := _begun(name, kept, services))}
+    if glass and any(one.awaits_approval for one in begun.values()):
+        raise Unsuitable("this preview was confirmed without break_glass; confirm a new one with it")
     if len(begun) < len(kept.plans):
         if services.now() >= kept.expires_at and not begun:
             raise Unsuitable("the preview can no longer be confirmed; look at a new one")
@@ -178,16 +188,26 @@ def _begun(registration_id: str, kept: Preview, services: Services) -> Rollover 
 
 
 def _as_previewed(asking: Asking, kept: Preview, begun: set[str], services: Services) -> list[Target]:
-    targets = {target.registration_id: target for target in _targets(asking, services)}
+    try:
+        targets = {target.registration_id: target for target in _targets(asking, services, _together(kept))}
+    except (NotFound, Unsuitable) as error:
+        previewed = f"the call names {', '.join(kept.plans)}"
+        raise WorldChanged([{"what": "selection", "previewed": previewed, "now": str(error)}]) from None
     found = []
     for name in {**kept.plans, **targets}:
         if name in begun:
             continue
-        now = material(targets[name], asking.mode) if name in targets else {"enrollment": "not selected any more"}
-        found += differences(kept.plans.get(name, {}), now, name)
+        if (name in kept.plans) != (name in targets):
+            found.append({"what": f"{name}: selected", "previewed": name in kept.plans, "now": name in targets})
+        else:
+            found += differences(kept.plans[name], material(targets[name], asking.mode), name)
     if found:
         raise WorldChanged(found)
     return [target for name, target in targets.items() if name not in begun]
+
+
+def _together(kept: Preview) -> frozenset[str]:
+    return frozenset().union(*(names_of(name, plan["device_id"]) for name, plan in kept.plans.items()))
 
 
 def _incident(
@@ -209,10 +229,23 @@ def _incident(
         compromised=target.compromised,
         ticket=asking.ticket,
         accepted_routes=routes,
+        together=tuple(sorted(_together(kept) - names_of(target.registration_id, target.device_id))),
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enrollment.enabled or _disabled_by_us(target),
+        restores=_restores(target),
     )
+
+
+def _restores(target: Target) -> str | None:
+    """The breach whose unfinished work this one takes over: an open one, or one that ended with the identity gone.
+
+    Where the device has come back in between by a person's hand, its twin is a new one, and is not to be overwritten.
+    """
+    last = target.last
+    if last is None or not last.plan.replaces or last.outcome is Outcome.DONE:
+        return None
+    return last.id if last.outcome is None or target.identity is None else None
 
 
 def _disabled_by_us(target: Target) -> bool:
@@ -222,10 +255,8 @@ def _disabled_by_us(target: Target) -> bool:
 
 
 def _begin(target: Target, incident: Incident, caller: Caller, services: Services) -> Rollover:
-    preempts = preempted_by(target)
-    if preempts is not None and is_same(preempts, target, incident.mode, services.now()):
-        return preempts
     registration = target.enrollment.registration
+    holding = target.enrollment.slots_holding(target.compromised[0].sha256_thumbprint)
     new = Rollover(
         id="",  # the ledger gives it
         plan=plan_of(incident.mode),
@@ -235,7 +266,7 @@ def _begin(target: Target, incident: Incident, caller: Caller, services: Service
         cause=f"breach call of {caller.who}",
         started_at=services.now(),
         outgoing=target.compromised[0],
-        standby=target.enrollment.slots_holding(target.compromised[0].sha256_thumbprint)[0].other,
+        standby=holding[0].other if holding else Slot.SECONDARY,
         baseline=registration.last_updated if registration else None,
         incident=incident,
         due_at=incident.approve_by or services.now(),

@@ -37,16 +37,17 @@ def _unapproved(rollover: Rollover, now: datetime) -> Verdict:
     until = rollover.incident.approve_by if rollover.incident else None
     if until is not None and now < until:
         return Wait("a second person must approve it", until - now)
-    return Refuse("no second person approved it in time; nothing was done")
+    return Refuse("no second person approved it in time; nothing was done: call the breach again")
 
 
 def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Verdict:
     """The wait, or a call for a person when it has lasted too long: no rollover waits for ever."""
+    began = rollover.reopened_at or rollover.started_at
     if rollover.plan is Plan.EXPIRY:
-        since, given = max(rollover.outgoing.not_after, rollover.started_at), "after the outgoing certificate's end"
+        since, given = max(rollover.outgoing.not_after, began), "after the outgoing certificate's end"
         next_step = "bring the device online or give it its new certificate by hand; the next sweep then goes on"
     else:
-        since, given = rollover.started_at, "after the call"
+        since, given = began, "after the call"
         next_step = "mend what it waits for, then POST /api/rollovers/{id}/retry"
     deadline = since + policy.straggler_grace
     if now < deadline:

@@ -21,6 +21,7 @@ from shared.exposure import (
     door_is_open,
     exposures,
     hub_accepts,
+    nobody_closes,
     old_session,
     pins_compromised,
     unaccepted,
@@ -34,6 +35,9 @@ EVICTION_PATIENCE = timedelta(minutes=2)
 """How long the hub is given to end the session of a disabled identity: it takes seconds to a minute
 (azure-iot-sdk-c#2300), and what it shows of sessions may lag."""
 EVICTION_LIMIT = timedelta(minutes=10)
+REPROVISION_LIMIT = timedelta(hours=1)
+"""How long mode reprovision leaves a compromised certificate accepted before a person is told: whoever holds the
+session may answer every call of it and do nothing."""
 SOON = timedelta(seconds=10)
 RETURN = timedelta(seconds=30)
 LATER = timedelta(minutes=30)
@@ -135,15 +139,23 @@ def _wait_for_end(rollover: Rollover, identity: HubIdentity, now: datetime) -> V
 
 
 def _replace_at_hub(rollover: Rollover, incident: Incident, seen: Observation, identity: HubIdentity) -> Verdict:
-    """Mode reprovision: the device has registered; what DPS did not replace at the hub is replaced here."""
+    """Mode reprovision: the device has registered; what DPS did not replace at the hub is replaced here.
+
+    Disabled first, then replaced: the identity accepted what is compromised after the registration too, so by its
+    time alone a session of the thief could not be told from one of the device.
+    """
     if not identity.enabled and identity.status_reason == incident.mark:
-        why = f"the hub has not ended the session of {identity.device_id} from before yet"
-        if identity.connected and has_waited(rollover, why, seen.now) < EVICTION_PATIENCE:
-            return Wait(why, pace(rollover, why, seen.now, SOON))
+        if identity.connected:
+            return _wait_for_end(rollover, identity, seen.now)
+        if pins_compromised(rollover, identity):
+            return Act("no session is left; the hub identity gets the replacement and is enabled again", _REPLACE)
         return Act("the session from before has ended; the hub identity is enabled again", _ENABLE)
     if pins_compromised(rollover, identity):
         if _registered_since_enabled(rollover, seen.enrollment) is None:
             return Back("the device has not registered again yet", Step.INVOKE_REPROVISION_JOB)
+        if identity.enabled:
+            why = "the device registered, and DPS did not replace its certificate at the hub: the identity is disabled"
+            return Act(f"{why}, so that no session is left when it is replaced", _DISABLE)
         return Act("the device registered, and DPS did not replace its certificate at the hub", _REPLACE)
     if old_session(rollover, seen):
         return Act("the hub may still have a session that a compromised certificate began", _DISABLE)
@@ -151,8 +163,7 @@ def _replace_at_hub(rollover: Rollover, incident: Incident, seen: Observation, i
 
 
 def _verify_containment(rollover: Rollover, incident: Incident, seen: Observation, policy: Policy) -> Verdict:
-    others = unaccepted(rollover, seen)
-    if others:
+    if others := nobody_closes(rollover, unaccepted(rollover, seen)):
         named = "; ".join(f"{route.name}: {route.why}" for route in others)
         return NeedsPerson(
             f"not contained: {named}",
@@ -271,7 +282,10 @@ def _delete_primary(rollover: Rollover, _incident: Incident, seen: Observation, 
         return Back("the enrollment does not hold the replacement", Step.UPLOAD_SECONDARY)
     holding = compromised_slots(rollover, enrollment)
     if routes := unaccepted(rollover, seen):
-        return _routes_open(routes)
+        if for_a_person := nobody_closes(rollover, routes):
+            return _routes_open(for_a_person)
+        why = f"the same call is still closing {', '.join(route.name for route in routes)}"
+        return Wait(why, pace(rollover, why, seen.now, SOON))
     if not holding:
         return AlreadyDone("no slot of the enrollment holds a compromised certificate")
     return Act(f"slot {' and '.join(slot.value for slot in holding)} lets go of what is compromised")
@@ -323,9 +337,15 @@ def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Obser
     if identity is None or not pins_compromised(rollover, identity):
         return AlreadyDone("the hub accepts no compromised certificate")
     not_yet = "the device has not registered with the replacement yet, and the hub accepts what is compromised"
-    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
+    if seen.now - (rollover.reopened_at or rollover.started_at) >= REPROVISION_LIMIT:
+        return NeedsPerson(f"not contained: {not_yet}", "call the breach again with mode remove; a retry waits on")
+    # A thief throws the device out of the hub for moments: one that was missed is asked again soon.
+    missed = seen.job is not None and seen.job.unanswered
+    patience = min(SOON * rollover.acts, job_patience(rollover)) if missed else job_patience(rollover)
+    asked = rollover.acted_at is not None and seen.now - rollover.acted_at < patience
     if seen.job is not None and (asked or not seen.job.finished):
-        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, LATER))
+        longest = patience if missed else LATER
+        return Wait(f"{not_yet}: {seen.job.summary}", pace(rollover, not_yet, seen.now, longest))
     return Act("the device is asked to register again with its new certificate", {"register_again": True})
 
 

@@ -34,6 +34,10 @@ class LogEvent(StrEnum):
     OPERATED = "operated"
     CALL_REFUSED = "call_refused"
     CALL_FAILED = "call_failed"
+    HUB_LOG_READ = "hub_log_read"
+    BREACHED_CERTIFICATE_TRIED = "breached_certificate_tried"
+    BREACH_NOMINATED = "breach_nominated"
+    REFUSAL_UNEXPLAINED = "refusal_unexplained"
 
 
 class Lifecycle(StrEnum):
@@ -50,6 +54,16 @@ class Lifecycle(StrEnum):
     CANCELLED = "Rollover.Cancelled"
     APPROVAL_NEEDED = "Rollover.ApprovalNeeded"
     GLASS_BROKEN = "Rollover.GlassBroken"
+    BREACHED_CERTIFICATE_TRIED = "Rollover.BreachedCertificateTried"
+    BREACH_NOMINATED = "Rollover.BreachNominated"
+
+
+NOTES: dict[str, str] = {
+    Lifecycle.BREACHED_CERTIFICATE_TRIED: "The hub refused a connect as this device while its breach is contained and"
+    " the device is not back. That a compromised certificate was tried is inferred: the hub's log says neither which"
+    " certificate was presented nor by whom. It may be the device itself.",
+}
+"""What a subscriber must know of a kind of event, beside the rollover."""
 
 
 _WARNINGS = {
@@ -63,6 +77,9 @@ _WARNINGS = {
     LogEvent.GLASS_BROKEN,
     LogEvent.CALL_REFUSED,
     LogEvent.CALL_FAILED,
+    LogEvent.BREACHED_CERTIFICATE_TRIED,
+    LogEvent.BREACH_NOMINATED,
+    LogEvent.REFUSAL_UNEXPLAINED,
 }
 
 

@@ -86,7 +86,11 @@ def exposures(rollover: Rollover, seen: Observation) -> list[str]:
             else f"DPS: the enrollment {rollover.registration_id} is enabled: the device can register"
         )
     if hub_accepts(rollover, seen.identity):
-        found.append(f"IoT Hub: the identity {rollover.device_id} accepts it: its holder can connect")
+        found.append(
+            f"IoT Hub: the identity {rollover.device_id} accepts a compromised certificate: its holder can connect"
+            if rollover.plan is not Plan.DISALLOW
+            else f"IoT Hub: the identity {rollover.device_id} is enabled: the device can connect"
+        )
     if session := old_session(rollover, seen):
         found.append(f"IoT Hub: {session}")
     found += [f"{route.name}: {route.why}" for route in unaccepted(rollover, seen)]
@@ -97,3 +101,9 @@ def unaccepted(rollover: Rollover, seen: Observation) -> list[Route]:
     """The escape routes that nobody has said do not matter."""
     accepted = rollover.incident.accepted_routes if rollover.incident else ()
     return [route for route in seen.routes if route.name not in accepted]
+
+
+def nobody_closes(rollover: Rollover, routes: list[Route]) -> list[Route]:
+    """Those of the routes that the same breach call does not close as well, so that a person must."""
+    together = rollover.incident.together if rollover.incident else ()
+    return [route for route in routes if route.name not in together]

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from shared.enrollment import HubIdentity, Removed, Twin
+from shared.enrollment import HubIdentity, Removed
 from shared.errors import NotFound
-from shared.rollover import Rollover
+from shared.exposure import SESSION_ENDS
+from shared.rollover import ACT_LEASE, Rollover
 from shared.services import Services
 
 
@@ -34,13 +35,18 @@ def replace_compromised(rollover: Rollover, identity: HubIdentity, services: Ser
 def remove(rollover: Rollover, identity: HubIdentity, services: Services) -> None:
     """Keep the twin in the ledger, then delete the identity.
 
-    What is kept once is not overwritten by the twin of an identity that a registration made anew in between.
+    What is kept once is not overwritten by the twin of an identity that a registration made anew in between. Nor soon
+    after: a read may be late, and show an identity that is deleted already while the twin that is read is none, or
+    the new one's.
     """
-    twin = services.hub.twin(identity.device_id) or Twin("", {}, {})
-    kept = services.ledger.removed(rollover.id)
-    if kept is None or kept.generation == identity.generation:
-        kept = Removed(services.now(), identity.generation, identity.connected, twin)
+    now, kept = services.now(), services.ledger.removed(rollover)
+    if kept is not None and (kept.generation != identity.generation or now < kept.at + ACT_LEASE):
+        still = kept.connected and now < kept.at + SESSION_ENDS
+        kept = replace(kept, at=now, connected=identity.connected or still)
     else:
-        kept = replace(kept, at=services.now(), connected=identity.connected)
+        twin = services.hub.twin(identity.device_id)
+        if twin is None:
+            raise NotFound("the twin of the hub identity that was just read")
+        kept = Removed(now, identity.generation, identity.connected, twin)
     services.ledger.keep_removed(rollover.id, kept)
     services.hub.delete(identity)

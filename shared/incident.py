@@ -33,11 +33,15 @@ class Incident:
     ticket: str | None = None
     accepted_routes: tuple[str, ...] = ()
     """Escape routes that the caller saw and accepted, by name (``shared.escape``)."""
+    together: tuple[str, ...] = ()
+    """What else the same call contains, named as an escape route: it is waited for, and takes no person."""
     break_glass: str | None = None
     """Why nobody else was asked although more devices than the fuse allows are concerned."""
     approve_by: datetime | None = None
     """Until when a second person must have agreed; None when nobody needs to."""
     approved_by: str | None = None
+    restores: str | None = None
+    """The rollover that this one takes over from: the twin that it kept is this one's to restore."""
     was_enabled: bool = True
     """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
 

@@ -8,6 +8,9 @@ One partition per target, so that a rollover and its history record are written 
                             history.000003.00007   the seventh record of its history, chained to the sixth
                             removed.000003         the hub identity that the third rollover deleted, with its twin
     refused-input           <hash>                 an input that could not be used, with the reason
+    devices                 <hash>                 which enrollment a device ID belongs to (shared.devices)
+    hub-log                 looks                  how often the hub's log may cost a look (shared.looks)
+    incidents               <hash>                 what a caller was shown before a breach (shared.previews)
 
 Every replacement carries the ETag that was read.
 """
@@ -24,7 +27,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover, preempted
+from shared.rollover import Rollover, preempted, reported_compromised
 from shared.rows import (
     History,
     from_row,
@@ -165,14 +168,17 @@ class Ledger:
 
     def compromised(self, registration_id: str) -> set[str]:
         """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
-        incidents = [one.incident for one in self.rollovers(registration_id) if one.incident and one.plan.replaces]
-        return {one.sha256_thumbprint for incident in incidents for one in incident.compromised}
+        return reported_compromised(self.rollovers(registration_id))
 
-    def removed(self, rollover_id: str) -> Removed | None:
-        """The hub identity that this rollover deleted, or was about to; None when it deleted none."""
-        partition, number = split_id(rollover_id)
-        found = self._table.read(partition, f"removed.{number:06}")
-        return removed_from_row(found[0]) if found else None
+    def removed(self, rollover: Rollover) -> Removed | None:
+        """The hub identity that this rollover deleted, or was about to, or else the breach whose work it took
+        over (``Incident.restores``); None when there is none.
+        """
+        partition, number = split_id(rollover.id)
+        if found := self._table.read(partition, f"removed.{number:06}"):
+            return removed_from_row(found[0])
+        before = rollover.incident.restores if rollover.incident else None
+        return self.removed(self.read(before)) if before else None
 
     def keep_removed(self, rollover_id: str, removed: Removed) -> None:
         """Keep a hub identity's twin before it is deleted.
@@ -199,7 +205,9 @@ class Ledger:
         found = self._table.read(REFUSED_INPUT, _refusal_key(source, subject, reason))
         return _refused_from_row(found[0]) if found else None
 
-    def note_refused(self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False) -> None:
+    def note_refused(
+        self, source: str, subject: str, reason: str, now: datetime, *, announced: bool = False, times: int = 1
+    ) -> None:
         """Remember an input that could not be used; the same again is counted."""
         key = _refusal_key(source, subject, reason)
         found = self._table.read(REFUSED_INPUT, key)
@@ -211,7 +219,7 @@ class Ledger:
             "reason": reason[:2048],
             "first_seen": found[0]["first_seen"] if found else stamp(now),
             "last_seen": stamp(now),
-            "count": found[0]["count"] + 1 if found else 1,
+            "count": (found[0]["count"] if found else 0) + times,
             "announced": announced,
         }
         # Somebody noting the same thing at the same moment is as good as our own note.

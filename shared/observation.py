@@ -24,7 +24,7 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     job_id = rollover.job_id if sources.job else None
     identity = services.hub.identity(rollover.device_id) if sources.identity else None
     enrollment = services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None
-    removed = services.ledger.removed(rollover.id) if sources.removed else None
+    removed = services.ledger.removed(rollover) if sources.removed else None
     return Observation(
         now=services.now(),
         latest=latest,

@@ -1,27 +1,32 @@
 """Begins what a person called for, and shuts the door before the call is answered."""
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from shared.announce import announce
 from shared.door import shut_door
 from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
 from shared.nudges import encode_nudge
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover, Step, does_already
 from shared.rows import History
 from shared.services import Services
-from shared.stepping import carry_out
+from shared.stepping import carry_out, nudge_next
 
 TRIES = 5
 
 
 def begin(new: Rollover, last: Rollover | None, record: History, services: Services) -> Rollover:
-    """Put a new rollover into the ledger; an open one of the same target ends in the same transaction.
+    """Put a new rollover into the ledger; an open one of the same target ends in the same transaction, or is what is
+    begun, if it does already what the new one would.
 
     Raises:
         Conflict: the target's rollovers went on faster than we could look, again and again.
     """
     for _ in range(TRIES):
+        if last is not None and _is_what_is_asked(last, new, services.now()):
+            return last
         ended = None
         if last is not None and last.outcome is None:
             ended = replace(record, what="preempted", why=f"{new.plan} took its place: {record.why}")
@@ -30,8 +35,6 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
         except Conflict:
             # The open rollover's own step went on, or somebody began another one: look again.
             last = services.ledger.last(new.registration_id)
-            if last is not None and _does_the_same(last, new):
-                return last
             continue
         log(
             LogEvent.ROLLOVER_STARTED,
@@ -45,11 +48,16 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
     raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
 
 
-def _does_the_same(last: Rollover, new: Rollover) -> bool:
-    if last.outcome is not None or last.incident is None or new.incident is None:
+def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
+    """Whether an open rollover does already everything that a new one would, and as soon."""
+    theirs, ours = rollover.incident, new.incident
+    if theirs is None or ours is None:
         return False
-    same = (last.plan, last.incident.mode, last.incident.compromised)
-    return same == (new.plan, new.incident.mode, new.incident.compromised)
+    compromised = [one.sha256_thumbprint for one in ours.compromised]
+    if not does_already(rollover, new.plan, ours.mode, compromised, now):
+        return False
+    later = theirs.awaits_approval and not ours.awaits_approval  # the glass was broken, or the fuse is another one
+    return not later and set(ours.accepted_routes) <= set(theirs.accepted_routes)
 
 
 def shut_doors(rollovers: list[Rollover], services: Services) -> None:
@@ -60,8 +68,11 @@ def shut_doors(rollovers: list[Rollover], services: Services) -> None:
     for rollover in rollovers:
         try:
             if rollover.awaits_approval or rollover.next_step is not Step.DISABLE_ENROLLMENT:
-                announce(rollover, services)
+                nudge_next(announce(rollover, services), services)
                 continue
             carry_out(Step.DISABLE_ENROLLMENT, encode_nudge(rollover.id).encode(), services, shut_door)
         except RolloverError as error:
             log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=Step.DISABLE_ENROLLMENT, why=str(error))
+    for rollover in rollovers:
+        with suppress(RolloverError):  # a hint, for when the hub refuses the device; not worth the call's answer
+            services.devices.know(rollover.device_id, rollover.registration_id, rollover.certificate_name)

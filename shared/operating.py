@@ -205,9 +205,7 @@ def _set_allowed(
     )
     begun = begin(new, last, History(now, caller.who, "confirmed", reason), services)
     shut_doors([begun], services)
-    rollover = services.ledger.read(begun.id)
-    nudge_next(rollover, services)
-    return rollover
+    return services.ledger.read(begun.id)
 
 
 def _check_suitable(enrollment: Enrollment, last: Rollover | None, plan: Plan, services: Services) -> None:

@@ -12,7 +12,7 @@ how it stands are computed from them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,7 @@ from typing import Any
 
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
-from shared.incident import Incident
+from shared.incident import Incident, Mode
 
 ACT_LEASE = timedelta(minutes=2)
 """How long a step may take between noting that it acts and recording how it went. A nudge that comes in between
@@ -241,6 +241,10 @@ class Rollover:
     next_action: str | None = None
     """For a person, when the outcome needs one."""
     ended_at: datetime | None = None
+    reopened_at: datetime | None = None
+    """When a person's retry, or a new version in the vault, last made it go on after its end."""
+    tried_again_at: datetime | None = None
+    """When it was last recorded that a compromised certificate was tried again at the hub."""
     records: int = 0
     """How many history records exist."""
     head: str = ""
@@ -293,6 +297,13 @@ class Rollover:
             return None
         digest = hashlib.sha256(f"{self.id}/{self.started_at.isoformat()}".encode()).hexdigest()[:20]
         return f"rollover-{digest}-{int(self.acted_at.timestamp() * 1000)}"
+
+
+def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
+    """SHA-256 thumbprints that these rollovers of one target were begun to get rid of. A call that no second person
+    agreed to (refused) reported nothing."""
+    breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
+    return {certificate.sha256_thumbprint for one in breaches if one.incident for certificate in one.leaving}
 
 
 def intend(rollover: Rollover, now: datetime) -> Rollover:
@@ -368,6 +379,18 @@ def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> 
     return _end(rollover, Outcome.CANCELLED, why, next_action, now)
 
 
+def does_already(
+    rollover: Rollover, plan: Plan, mode: Mode, sha256_thumbprints: Collection[str], now: datetime
+) -> bool:
+    """Whether an open rollover does what a person's call asks for, of these certificates."""
+    incident = rollover.incident
+    if rollover.outcome is not None or incident is None or (rollover.plan, incident.mode) != (plan, mode):
+        return False
+    if incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now:
+        return False
+    return {one.sha256_thumbprint for one in incident.compromised}.issuperset(sha256_thumbprints)
+
+
 def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
     """The rollover whose place another one of the same target takes."""
     return _end(rollover, Outcome.PREEMPTED, f"{by} took its place", None, now)
@@ -375,7 +398,8 @@ def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
 
 def reopened(rollover: Rollover, now: datetime) -> Rollover:
     """A rollover that ended without being done, going on where it was, with all its patience."""
-    return replace(_arrived(rollover, now), outcome=None, outcome_reason=None, next_action=None, ended_at=None, backs=0)
+    open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
+    return replace(_arrived(open_again, now), backs=0, reopened_at=now)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:

@@ -80,6 +80,8 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "outcome_reason": rollover.outcome_reason,
         "next_action": rollover.next_action,
         "ended_at": stamp(rollover.ended_at) if rollover.ended_at else None,
+        "reopened_at": stamp(rollover.reopened_at) if rollover.reopened_at else None,
+        "tried_again_at": stamp(rollover.tried_again_at) if rollover.tried_again_at else None,
         "records": rollover.records,
         "head": rollover.head,
         "outbox": list(rollover.outbox),
@@ -136,6 +138,8 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         outcome_reason=facts.get("outcome_reason"),
         next_action=facts.get("next_action"),
         ended_at=_time(facts.get("ended_at")),
+        reopened_at=_time(facts.get("reopened_at")),
+        tried_again_at=_time(facts.get("tried_again_at")),
         records=facts.get("records", 0),
         head=facts.get("head", ""),
         outbox=tuple(facts.get("outbox", ())),
@@ -168,6 +172,7 @@ def _incident(facts: Mapping[str, Any]) -> Incident:
             "mode": Mode(facts["mode"]),
             "compromised": tuple(_outgoing(one) for one in facts["compromised"]),
             "accepted_routes": tuple(facts.get("accepted_routes", ())),
+            "together": tuple(facts.get("together", ())),
             "approve_by": _time(facts.get("approve_by")),
         }
     )

@@ -50,6 +50,8 @@ class Job:
 
     finished: bool
     summary: str
+    unanswered: bool = False
+    """The hub did not reach the device, so it does not know that it was asked."""
 
 
 @dataclass(frozen=True)

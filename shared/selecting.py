@@ -5,18 +5,21 @@ kind only. Registration IDs ignore case, device IDs do not (azure-docs concepts-
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.certificate import normalize_thumbprint
+from shared.certificate import Outgoing, normalize_thumbprint
 from shared.enrollment import Enrollment
 from shared.errors import BadInput, NotFound, Unsuitable
+from shared.rollover import Outcome, Rollover
 from shared.services import Services
 from shared.tags import enrollment_of
 
 KINDS = ("registration_id", "thumbprint", "certificate_name", "device_id")
 REGISTRATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
+CERTIFICATE_NAME = r"[A-Za-z0-9\-]{1,127}"
+"""Of an object in the vault (azure-docs key-vault about-keys-secrets-certificates)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def parse_selector(body: Mapping[str, Any]) -> Selector:
             raise BadInput("a thumbprint is 40 hex digits (SHA-1) or 64 (SHA-256), whole")
     if kind == "registration_id" and not re.fullmatch(REGISTRATION_ID, value, re.ASCII):
         raise BadInput(f"{value[:160]!r} cannot be a registration ID")
+    if kind == "certificate_name" and not re.fullmatch(CERTIFICATE_NAME, value, re.ASCII):
+        raise BadInput(f"{value[:160]!r} cannot be the name of a certificate in the vault")
     return Selector(kind, value)
 
 
@@ -115,7 +120,36 @@ def _of_thumbprint(thumbprint: str, services: Services) -> list[Enrollment]:
 
     named = [one.registration_id for one in services.provisioning.enrollments() if holds(one)]
     found = [one for one in map(services.provisioning.enrollment, named) if one is not None and holds(one)]
+    named = [one for one in _reported(thumbprint, services) if one not in {has.registration_id for has in found}]
+    found += [one for one in map(services.provisioning.enrollment, named) if one is not None]
     if not found:
         kind = "SHA-1" if len(thumbprint) == 40 else "SHA-256"
         raise NotFound(f"no slot of any individual enrollment holds a certificate with the {kind} {thumbprint}")
     return found
+
+
+def _reported(thumbprint: str, services: Services) -> list[str]:
+    """The enrollments whose latest rollover is a breach of this certificate that is not done."""
+    ids = {
+        one.registration_id for one in services.ledger.rollovers() if _names(unfinished(one, thumbprint), thumbprint)
+    }
+    return [one for one in sorted(ids) if _names(unfinished(services.ledger.last(one), thumbprint), thumbprint)]
+
+
+def unfinished(last: Rollover | None, thumbprint: str | None) -> list[Outgoing]:
+    """What the target's latest rollover leaves to a breach call that comes after it, or takes its place.
+
+    An enrollment may have let go of a compromised certificate that the hub still accepts. What a person cancelled may
+    have been a false alarm, and counts only if it is named; what nobody approved was never agreed to be compromised.
+    """
+    incident = last.incident if last is not None and last.plan.replaces else None
+    if last is None or incident is None or incident.awaits_approval:
+        return []
+    if last.outcome in (Outcome.DONE, Outcome.PREEMPTED):
+        return []
+    left = list(incident.compromised)
+    return _names(left, thumbprint) if last.outcome is Outcome.CANCELLED else left
+
+
+def _names(certificates: Sequence[Outgoing], thumbprint: str | None) -> list[Outgoing]:
+    return [one for one in certificates if thumbprint in (one.sha1_thumbprint, one.sha256_thumbprint)]

@@ -12,9 +12,11 @@ from functools import cache
 from typing import Any, Protocol
 
 from shared.callers import Callers, NobodyMayCall
+from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.group import Group
 from shared.ledger import Ledger
+from shared.looks import Looks
 from shared.nudges import Nudges
 from shared.previews import Previews
 from shared.seen import Issuance, Job, VaultVersion
@@ -124,6 +126,9 @@ class Vault(Protocol):
     def public_key_sha256(self, name: str, version: str) -> str:
         """SHA-256 of the public key of one version."""
 
+    def sha256_thumbprint(self, name: str, version: str) -> str:
+        """SHA-256 thumbprint of one version."""
+
     def issuance(self, name: str) -> Issuance | None:
         """The pending certificate operation, if any."""
 
@@ -158,6 +163,8 @@ class Services:
     vault: Vault
     ledger: Ledger
     previews: Previews
+    devices: Devices
+    looks: Looks
     nudges: Nudges
     topic: Topic
     callers: Callers
@@ -192,6 +199,8 @@ def services() -> Services:
         vault=VaultClient(settings, credential),
         ledger=Ledger(table),
         previews=Previews(table),
+        devices=Devices(table),
+        looks=Looks(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
         callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),

@@ -28,6 +28,8 @@ class Settings:
     """``https://<name>.azure-devices-provisioning.net``"""
     hub_hostname: str
     """``<name>.azure-devices.net``, without scheme."""
+    hub_name: str
+    """What the hub's log calls it, in its resource ID: ``IOT_HUB_NAME``, or else the host name's first label."""
     vault_url: str
     """``https://<name>.vault.azure.net``"""
     topic_endpoint: str
@@ -45,7 +47,7 @@ class Settings:
     entra_audience: str | None
     """Whom such a token must be for: the client ID of the API's app registration. None closes the API."""
     breach_fuse: int
-    """How many devices one breach may touch before somebody has to say why."""
+    """How many devices one breach may touch before a second person must agree; 0: always."""
     verify_challenge_resource: bool
     """Off only where the vault's host name is not under its token audience (a private stand-in)."""
 
@@ -61,7 +63,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     issuer, audience = reader.entra("ENTRA_ISSUER", "ENTRA_AUDIENCE")
     settings = Settings(
         dps_endpoint=reader.url("DPS_ENDPOINT"),
-        hub_hostname=reader.host("IOT_HUB_HOSTNAME"),
+        hub_hostname=(hub := reader.host("IOT_HUB_HOSTNAME")),
+        hub_name=environment.get("IOT_HUB_NAME", "").strip() or hub.partition(".")[0],
         vault_url=reader.url("KEY_VAULT_URL"),
         topic_endpoint=reader.url("EVENT_TOPIC_ENDPOINT"),
         storage_connection=connection,
@@ -134,9 +137,9 @@ class _Reader:
 
     def count(self, name: str, default: int) -> int:
         text = self._environment.get(name, str(default)).strip()
-        if re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        if re.fullmatch(r"0|[1-9][0-9]{0,5}", text):
             return int(text)
-        self._problems.append(f"{name} must be a whole number from 1 to 999999, not {_shown(text)}")
+        self._problems.append(f"{name} must be a whole number from 0 to 999999, not {_shown(text)}")
         return default
 
     def entra(self, issuer_name: str, audience_name: str) -> tuple[str | None, str | None]:

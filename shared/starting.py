@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.announce import announce
+from shared.announce import announce, announce_once
 from shared.enrollment import Enrollment
-from shared.errors import Conflict, NotFound, RolloverError
+from shared.errors import Conflict, NotFound
 from shared.events import Lifecycle, LogEvent, log
 from shared.rollover import Outcome, Plan, Rollover, Step, reopened
 from shared.rows import History
@@ -48,11 +48,12 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     if enrollment is None:
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return _cannot(certificate_name, why, services)
+    services.devices.know(device_of(enrollment), enrollment.registration_id, certificate_name)
     last = services.ledger.last(enrollment.registration_id)
     if last is not None and _keeps_breach_open(last, enrollment):
         return _go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
-        return _hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
+        return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
     decision = _look_and_decide(tagged, enrollment, services)
     match decision:
         case NothingToDo(why=why):
@@ -187,10 +188,10 @@ def _go_on_with_breach(rollover: Rollover, tagged: Tagged, services: Services, *
     if not rollover.certificate_name:
         record = History(services.now(), f"certificate {tagged.name}", "is known", "its tag names this enrollment")
         rollover = services.ledger.record(replace(rollover, certificate_name=tagged.name), record)
-    return _hasten(rollover, services) if hint or fresh else Started("open", f"{rollover.id} is open", rollover.id)
+    return hasten(rollover, services) if hint or fresh else Started("open", f"{rollover.id} is open", rollover.id)
 
 
-def _hasten(rollover: Rollover, services: Services) -> Started:
+def hasten(rollover: Rollover, services: Services) -> Started:
     """Something changed in the world: look at the open rollover now rather than when its wait is over."""
     now = services.now()
     if rollover.waiting_for and rollover.due_at and rollover.due_at > now:
@@ -205,20 +206,6 @@ def _hasten(rollover: Rollover, services: Services) -> Started:
 def _cannot(certificate_name: str, why: str, services: Services) -> Started:
     """Say clearly that nothing will be rolled: in the log, in the ledger, and (once a reason) on the topic."""
     log(LogEvent.CANNOT_BEGIN, certificate=certificate_name, why=why)
-    known = services.ledger.refused_input("certificate", certificate_name, why)
-    still = known is not None and services.now() - known.last_seen < TRY_AGAIN_AFTER
-    announced = known is not None and known.announced and still
-    if not announced:
-        try:
-            services.topic.publish(
-                f"certificate/{certificate_name}/{services.now():%Y%m%dT%H%M%S}",
-                Lifecycle.CANNOT_BEGIN.value,
-                certificate_name,
-                {"certificateName": certificate_name, "reason": why},
-                services.now(),
-            )
-            announced = True
-        except RolloverError as error:
-            log(LogEvent.ANNOUNCE_FAILED, certificate=certificate_name, why=str(error))
-    services.ledger.note_refused("certificate", certificate_name, why, services.now(), announced=announced)
+    data = {"certificateName": certificate_name}
+    announce_once(Lifecycle.CANNOT_BEGIN, "certificate", certificate_name, why, data, services)
     return Started("cannot", why)

@@ -37,7 +37,7 @@ def next_in_words(rollover: Rollover) -> str:
         case Outcome.PREEMPTED:
             return f"Nothing here: {rollover.outcome_reason}."
         case _:
-            action = rollover.next_action or "see the reason"
+            action = rollover.next_action or rollover.outcome_reason or "see the history"
             return f"A person: {action}".replace("{id}", rollover.id)
 
 

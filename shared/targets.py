@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.certificate import Outgoing
-from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
+from shared.enrollment import Enrollment, HubIdentity, Slot, why_not_ours
 from shared.errors import BadInput, Unsuitable
-from shared.escape import Route, escape_routes, holding
+from shared.escape import Compromised, Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
 from shared.group import Group
 from shared.incident import Mode
-from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover
+from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.tags import certificate_for
@@ -22,6 +22,27 @@ from shared.tags import certificate_for
 DPS_WRITE = timedelta(seconds=2)
 HUB_WRITES_PER_MINUTE = 100
 """Of the identity registry of one S1 or S2 unit (azure-docs iot-hub-devguide-quotas-throttling)."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """One enrollment that a breach call selects, and what of it the call takes for compromised."""
+
+    enrollment: Enrollment
+    slots: Sequence[Slot]
+    last: Rollover | None
+    """The target's latest rollover."""
+    unfinished: Sequence[Outgoing]
+    """What that one was about, if it is a breach that did not come to its end (``shared.selecting``)."""
+
+    def certificates(self) -> list[Compromised]:
+        """All that is compromised, each once, those in slots first."""
+        enrolled = [self.enrollment.slots[slot] for slot in self.slots]
+        found: dict[str, Compromised] = {}
+        for one in (*enrolled, *self.unfinished):
+            if one is not None:
+                found.setdefault(one.sha256_thumbprint, one)
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Around:
     identities: tuple[HubIdentity, ...]
 
 
-def look_around(compromised: Sequence[Enrolled], registration_ids: Sequence[str], services: Services) -> Around:
+def look_around(compromised: Sequence[Compromised], registration_ids: Sequence[str], services: Services) -> Around:
     """Every other entry and hub identity that matters for these certificates of these enrollments.
 
     All enrollments are paged through (DPS cannot search them), and only those that hold one are kept.
@@ -72,23 +93,25 @@ def look_around(compromised: Sequence[Enrolled], registration_ids: Sequence[str]
     )
 
 
-def look_at(enrollment: Enrollment, slots: Sequence[Slot], around: Around, services: Services) -> Target:
+def look_at(named: Named, around: Around, services: Services) -> Target:
     """Look up what is known about one enrollment.
 
     Raises:
         Unsuitable: its certificates are not ours to replace, or the named slots hold none.
     """
+    enrollment, certificates = named.enrollment, named.certificates()
     if reason := why_not_ours(enrollment):
         raise Unsuitable(f"{enrollment.registration_id}: {reason}")
-    enrolled = {one.sha256_thumbprint: one for slot in slots if (one := enrollment.slots[slot]) is not None}
-    if not enrolled:
-        named = " and ".join(slot.value for slot in slots)
-        raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {named}")
+    if not certificates:
+        slots = " and ".join(slot.value for slot in named.slots)
+        raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {slots}")
     device_id = device_of(enrollment)
-    name = certificate_for(enrollment.registration_id, {one.sha1_thumbprint for one in enrolled.values()}, services)
+    held = {one.sha1_thumbprint for one in (*enrollment.certificates(), *certificates)}
+    name = certificate_for(enrollment.registration_id, held, services)
     versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
     compromised = tuple(
-        one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services)) for one in enrolled.values()
+        one if isinstance(one, Outgoing) else one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services))
+        for one in certificates
     )
     routes = escape_routes(
         compromised,
@@ -105,7 +128,7 @@ def look_at(enrollment: Enrollment, slots: Sequence[Slot], around: Around, servi
         compromised=compromised,
         identity=services.hub.identity(device_id),
         latest=services.vault.latest(name) if name else None,
-        last=services.ledger.last(enrollment.registration_id),
+        last=named.last,
         routes=tuple(routes),
     )
 
@@ -154,6 +177,11 @@ def material(target: Target, mode: Mode) -> dict[str, Any]:
     }
 
 
+def names_of(registration_id: str, device_id: str) -> frozenset[str]:
+    """The names that a target's own entries have as escape routes of another target."""
+    return frozenset({f"enrollment {registration_id}", f"hub identity {device_id}"})
+
+
 def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registration_id: str) -> list[dict[str, Any]]:
     """What differs between two ``material``s, in the words of a problem document."""
     names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
@@ -165,7 +193,8 @@ def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registrati
 def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
     """One target of a preview."""
     preempts = preempted_by(target)
-    same = preempts is not None and is_same(preempts, target, mode, now)
+    named = [one.sha256_thumbprint for one in target.compromised]
+    same = preempts is not None and does_already(preempts, plan_of(mode), mode, named, now)
     latest = target.latest.latest if target.latest else None
     compromised = {one.sha256_thumbprint for one in target.compromised}
     fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
@@ -205,7 +234,10 @@ def losses(target: Target, mode: Mode) -> list[str]:
     if identity is None:
         return ["nothing: the hub has no identity of this device"]
     if mode is Mode.REPROVISION:
-        return ["nothing; but the hub goes on accepting what is compromised until the device has registered again"]
+        return [
+            "nothing; but the hub goes on accepting what is compromised until the device has registered again, and who"
+            " has the key can keep it from that by taking its session and answering in its place"
+        ]
     lost = ["its connection, until it has its new certificate"]
     if mode is Mode.DISABLE:
         return lost
@@ -245,13 +277,3 @@ def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
     verified = written + max(SESSION_ENDS, settle).total_seconds() + 2 * DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}
-
-
-def is_same(rollover: Rollover, target: Target, mode: Mode, now: datetime) -> bool:
-    """Whether an open rollover does already what a breach call asks for."""
-    incident = rollover.incident
-    if rollover.outcome is not None or incident is None or incident.mode is not mode or not rollover.plan.replaces:
-        return False
-    unapproved = incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now
-    covered = {one.sha256_thumbprint for one in incident.compromised}
-    return not unapproved and {one.sha256_thumbprint for one in target.compromised} <= covered

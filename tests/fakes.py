@@ -14,10 +14,12 @@ from cryptography import x509
 
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
+from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
+from shared.looks import Looks
 from shared.previews import Previews
 from shared.rollover import Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
@@ -352,6 +354,9 @@ class InMemoryVault:
     def public_key_sha256(self, name: str, version: str) -> str:
         return self.kept[name].versions[int(version[1:]) - 1].public_key_sha256
 
+    def sha256_thumbprint(self, name: str, version: str) -> str:
+        return self.kept[name].versions[int(version[1:]) - 1].sha256_thumbprint
+
     def issuance(self, name: str) -> Issuance | None:
         return self.kept[name].pending
 
@@ -393,6 +398,7 @@ def some_settings(**policy: Any) -> Settings:
     return Settings(
         dps_endpoint="https://dps.example",
         hub_hostname=HUB,
+        hub_name=HUB.partition(".")[0],
         vault_url="https://vault.example",
         topic_endpoint="https://topic.example/api/events",
         storage_connection="x",
@@ -431,6 +437,8 @@ class World:
             vault=self.vault,
             ledger=Ledger(self.table),
             previews=Previews(self.table),
+            devices=Devices(self.table),
+            looks=Looks(self.table),
             nudges=self.nudges,
             topic=self.topic,
             callers=self.callers,

@@ -13,7 +13,8 @@ class Journal:
     """Entries with a sequence number that never repeats, not even over a reset.
 
     Kinds: `request`, `connect`, `disconnect`, `registration`, `event`. Each entry is a dict with `seq`, `kind`,
-    `at` (the stand-in's clock, ISO), `wall` (real time, seconds since 1970) and the kind's own fields.
+    `at` (the stand-in's clock, ISO), `wall` (real time, seconds since 1970) and the kind's own fields. What a device
+    did has the `address` that it came from: two that hold the same key differ in nothing else.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -81,6 +81,16 @@ class Knobs:
     # DPS: does an individual enrollment keep its registration ID from another leaf that a group would admit?
     # docs (how-to-revoke-device-access-portal) look only at the certificates of the chain.
     enrollment_claims_registration_id: bool = False
+    # Hub log: `properties` is JSON text (docs: data reference) or an object (captured, 2018).
+    hub_log_properties: Literal["text", "object"] = "text"
+    # Hub log: how late it comes. Docs: several minutes; a rehearsal has no such patience. Seconds, real time.
+    hub_log_delay_s: float = 0.5
+    # Hub log: which share of the records is lost, from 0 to 1 (docs: "not guaranteed to be reliable or ordered").
+    hub_log_loss: float = 0.0
+    # Hub log: does every record come twice? Event Hubs delivers at least once.
+    hub_log_duplicates: bool = False
+    # Hub log: do records come in another order than they were written?
+    hub_log_reorder: bool = False
 
     def reset(self) -> None:
         """All knobs back to their defaults, in place."""

@@ -33,6 +33,7 @@ CONNECT_S = 20.0
 LARGEST_PACKET = 256 * 1024  # what IoT Hub takes from a device in one message
 ACCEPTED, BAD_CREDENTIALS, NOT_AUTHORIZED = 0, 4, 5
 REFUSED_FILTER = 0x80
+GOODBYE = "the client said goodbye"
 type Packet = MQTTPacket[Any, Any, Any]
 _BROKEN = (AMQTTError, CodecError, MQTTError, NoDataError, ValueError)
 
@@ -61,6 +62,7 @@ class MqttSession:
         self._writer = writer
         self._packet_id = 0
         self.peer_chain: list[bytes] = writer.get_extra_info("peer_chain") or []
+        self.address = str((writer.get_extra_info("peername") or [""])[0])
         self.client_id = ""
         self.username: str | None = None
         self.password: str | None = None
@@ -168,7 +170,7 @@ class MqttServer:
                 if packet is None:
                     session.close(reason="the client has gone")
                 elif isinstance(packet, DisconnectPacket):
-                    session.close(reason="the client said goodbye")
+                    session.close(reason=GOODBYE)
                 else:
                     await self._handle(session, packet)
         except TimeoutError:

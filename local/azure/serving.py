@@ -120,5 +120,6 @@ class Serving:
             server.close()
         for sessions in self._mqtt:
             await sessions.stop()
+        self.world.hub.log.clear()
         for runner in self._runners:
             await runner.cleanup()

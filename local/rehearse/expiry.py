@@ -1,12 +1,15 @@
-"""Certificates near their end are rolled, the old ones go when they have expired; then all of it once more."""
+"""Certificates near their end are rolled, the old ones go when they have expired; then all of it once more.
+
+Then the key of one of the devices is stolen.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from azure.keyvault.certificates import CertificateContentType
-
-from local.rehearse.fleet import PIPELINE, Member, members
+from local.rehearse.breach import REMOVE, steal_and_contain
+from local.rehearse.enrolling import on, set_up, slot, thumbprints
+from local.rehearse.fleet import Member, members
 from local.rehearse.operator import VaultCertificate
 from local.rehearse.scenario import Stage
 
@@ -20,38 +23,26 @@ class Expiry:
     """The scenario; see the module."""
 
     name = "expiry"
-    title = "Certificates near expiry, rolled twice"
+    title = "Certificates near expiry, rolled twice; then a key is stolen"
     rollovers = len(ORDINALS)
     proves = (
         "A good run shows that the app's real code, on real queues and tables and with real TLS, MQTT and device SDKs,"
-        " rolls every device twice without a refused connect, and that the old certificate leaves DPS once it has"
-        " expired. It does not show that Azure itself behaves as the stand-in does, nor how long any of it takes there:"
-        " docs/differences.md lists what is assumed."
+        " rolls every device twice without a refused connect, that the old certificate leaves DPS once it has expired,"
+        " and that one call throws the thief of a key out and brings its device back. It does not show that Azure"
+        " itself behaves as the stand-in does, nor how long any of it takes there: docs/differences.md lists what is"
+        " assumed."
     )
 
     def members(self) -> Sequence[Member]:
         return members(DEVICES)
 
     def run(self, stage: Stage) -> None:
-        """Set up, then every rollover."""
+        """Set up, every rollover, and the breach."""
         with stage.phase("set-up"):
-            in_use = self._set_up(stage)
+            in_use = set_up(stage)
         for number, ordinal in enumerate(ORDINALS, 1):
             in_use = self._roll(stage, number, ordinal, in_use)
-
-    def _set_up(self, stage: Stage) -> dict[str, VaultCertificate]:
-        """Certificates in the vault, enrollments in DPS, devices connected; gives the certificates."""
-        pem, pfx = CertificateContentType.pem, CertificateContentType.pkcs12
-        types = {one.registration_id: pem if one.fed_by == PIPELINE else pfx for one in stage.fleet.members}
-        certificates = stage.operator.create_certificates(types)
-        for name, certificate in certificates.items():
-            stage.operator.enroll(name, certificate)
-        stage.found.newest = _thumbprints(certificates)
-        stage.fleet.start()
-        stage.wait_for("set-up: devices connected", lambda: _on(stage, stage.found.newest))
-        for name, certificate in certificates.items():
-            stage.found.slots[name] = [self._slot(stage, name, certificate.sha256)]
-        return certificates
+        steal_and_contain(stage, list(in_use)[-1], REMOVE, "breach")
 
     def _roll(
         self, stage: Stage, number: int, ordinal: str, outgoing: dict[str, VaultCertificate]
@@ -62,24 +53,18 @@ class Expiry:
                 f"{ordinal} rollover: the app waits for the old certificate's end", lambda: _resting(stage, outgoing)
             )
             incoming = {name: stage.operator.latest(name) for name in outgoing}
-            stage.found.newest = _thumbprints(incoming)
-            stage.wait_for(
-                f"{ordinal} rollover: devices on the new certificate", lambda: _on(stage, stage.found.newest)
-            )
+            stage.found.newest = thumbprints(incoming)
+            stage.wait_for(f"{ordinal} rollover: devices on the new certificate", lambda: on(stage, stage.found.newest))
             stage.wait_for(
                 f"{ordinal} rollover: hub identities on the new certificate",
                 lambda: {name for name in outgoing if _moved(stage, name, outgoing[name], incoming[name])},
             )
             for name in outgoing:
-                stage.found.slots[name].append(self._slot(stage, name, incoming[name].sha256))
+                stage.found.slots[name].append(slot(stage, name, incoming[name].sha256))
         with stage.phase(f"{ordinal} expiry", _last_end(outgoing) + AFTER):
             stage.wait_for(f"{ordinal} expiry: old certificates gone", lambda: _done(stage, number))
             self._check_gone(stage, number, outgoing)
         return incoming
-
-    def _slot(self, stage: Stage, name: str, sha256: str) -> str:
-        """The slot of a certificate; the first one where DPS shows it in both."""
-        return next((slot for slot, held in stage.operator.slots(name).items() if held == sha256), "none")
 
     def _check_gone(self, stage: Stage, number: int, outgoing: dict[str, VaultCertificate]) -> None:
         for name, certificate in outgoing.items():
@@ -91,16 +76,6 @@ class Expiry:
             history = stage.found.slots[name]
             if history[-1] == history[-2]:
                 stage.found.problems.append(f"{name}: the slots did not swap, the new certificate is in {history[-1]}")
-
-
-def _thumbprints(certificates: dict[str, VaultCertificate]) -> dict[str, str]:
-    return {name: certificate.sha256 for name, certificate in certificates.items()}
-
-
-def _on(stage: Stage, thumbprints: dict[str, str]) -> set[str]:
-    """Whose session with the hub was made with this certificate, by the journal."""
-    stage.read_journal()
-    return {one.registration_id for one in stage.facts() if one.thumbprints[-1:] == (thumbprints[one.registration_id],)}
 
 
 def _first_end(certificates: dict[str, VaultCertificate]) -> datetime:

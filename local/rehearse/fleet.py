@@ -16,7 +16,7 @@ from device.config import Config
 from device.disk import Directory, replace_file
 from device.errors import SourceUnavailable
 from device.sources import FolderSource, VaultSecretSource
-from device.store import CertificateStore
+from device.store import CertificateStore, Stored
 from local.rehearse.moving import Identity, MovedClock
 from local.rehearse.operator import Operator
 from local.rehearse.screen import Screen
@@ -93,6 +93,7 @@ class Fleet:
         screen: Screen,
     ) -> None:
         self.members = tuple(fleet)
+        self._folder = folder
         inboxes = {
             one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE
         }
@@ -124,6 +125,13 @@ class Fleet:
     @property
     def registration_ids(self) -> list[str]:
         return [one.registration_id for one in self.members]
+
+    def in_use(self, registration_id: str) -> Stored:
+        """The credential that a device uses now, as it lies on its medium: who can read that has the key."""
+        stored = CertificateStore(self._folder / registration_id / "store").current
+        if stored is None:
+            raise ValueError(f"{registration_id} holds no credential that was ever accepted")
+        return stored
 
     def start(self) -> None:
         """Switch everything on; returns at once."""

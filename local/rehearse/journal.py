@@ -52,6 +52,25 @@ class DeviceFacts:
     thumbprints: tuple[str, ...]
     """SHA-256 of the certificate of each session, oldest first, repeats left out."""
 
+    @classmethod
+    def of(
+        cls,
+        registration_id: str,
+        sessions: Sequence[Session],
+        registrations: Sequence[Registration],
+        refusals: Sequence[Refusal],
+        until: float,
+    ) -> "DeviceFacts":
+        """With what follows from the sessions, observed up to `until`."""
+        return cls(
+            registration_id=registration_id,
+            sessions=tuple(sessions),
+            registrations=tuple(registrations),
+            refusals=tuple(refusals),
+            longest_gap_s=_longest_gap(sessions, until),
+            thumbprints=tuple(_without_repeats(session.sha256 for session in sessions)),
+        )
+
 
 def facts_of(entries: Sequence[Entry], registration_ids: Iterable[str], until: float) -> list[DeviceFacts]:
     """The facts of each device, in the given order, observed up to `until` (seconds since 1970)."""
@@ -61,15 +80,7 @@ def facts_of(entries: Sequence[Entry], registration_ids: Iterable[str], until: f
 
 def _device(entries: Sequence[Entry], registration_id: str, until: float) -> DeviceFacts:
     own = [entry for entry in entries if _is_about(entry, registration_id)]
-    sessions = tuple(_sessions(own, until))
-    return DeviceFacts(
-        registration_id=registration_id,
-        sessions=sessions,
-        registrations=tuple(_registrations(own)),
-        refusals=tuple(_refusals(own)),
-        longest_gap_s=_longest_gap(sessions, until),
-        thumbprints=tuple(_without_repeats(session.sha256 for session in sessions)),
-    )
+    return DeviceFacts.of(registration_id, _sessions(own, until), _registrations(own), _refusals(own), until)
 
 
 def _is_about(entry: Entry, registration_id: str) -> bool:

@@ -22,6 +22,10 @@ class MovedClock:
         """Aware, UTC."""
         return datetime.now(UTC) + self._offset
 
+    def real(self, when: datetime) -> float:
+        """The real time, in seconds since 1970, at which this clock said `when`; since its last move only."""
+        return (when - self._offset).timestamp()
+
     def move_to(self, when: datetime) -> None:
         """Let it be `when` (aware)."""
         answer = requests.put(self._url, json={"set": when.isoformat()}, timeout=30)

@@ -1,6 +1,7 @@
 """What a person with all the rights does and sees, through the real Azure SDK clients and the app's HTTP functions."""
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import requests
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub.models import Twin, TwinProperties
 from azure.keyvault.certificates import (
     CertificateClient,
     CertificateContentType,
@@ -135,6 +137,25 @@ class Operator:
         """The thumbprints that the device's hub identity accepts."""
         shown = self._azure.hub.get_device(device_id).authentication.x509_thumbprint
         return {str(one).upper() for one in (shown.primary_thumbprint, shown.secondary_thumbprint) if one}
+
+    def write_twin(self, device_id: str, tags: Mapping[str, Any], desired: Mapping[str, Any]) -> None:
+        """Let the device's twin have these tags and desired properties, and no others."""
+        properties = TwinProperties(desired=dict(desired))
+        self._azure.hub.replace_twin(device_id, Twin(tags=dict(tags), properties=properties))
+
+    def twin_text(self, device_id: str) -> str:
+        """Tags and desired properties as one JSON text, names in order; what the hub itself keeps of them is left out.
+
+        Two twins are the same if these texts are, byte for byte.
+        """
+        twin = self._azure.hub.get_twin(device_id)
+        desired = {name: value for name, value in twin.properties.desired.items() if not name.startswith("$")}
+        return json.dumps({"tags": twin.tags, "desired": desired}, sort_keys=True, ensure_ascii=False)
+
+    def queue_messages(self, device_id: str, count: int) -> None:
+        """Let cloud-to-device messages wait for the device."""
+        body = {"device_id": device_id, "count": count}
+        requests.post(f"{self._document['control']['url']}/queued-messages", json=body, timeout=30).raise_for_status()
 
     def rollovers(self) -> list[dict[str, Any]]:
         """What GET /api/rollovers lists, latest first."""

@@ -1,9 +1,10 @@
-"""The timeline of a report: a lane for each device, as SVG to stand in a page, readable on light and dark."""
+"""The timeline of a report, as SVG to stand in a page, readable on light and dark: a lane for each device and thief."""
 
 import io
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from local.rehearse.report import breaches_of, took_text
+
 # Okabe and Ito's colours, which people with any colour vision can tell apart, on white and on black.
 CERTIFICATES = ("#3b8fd0", "#e69f00", "#1fa67a", "#cc79a7")
 REFUSED = "#d55e00"
@@ -21,6 +24,22 @@ REFUSED = "#d55e00"
 INK, FAINT = "#010203", "#040506"
 PAGE = {INK: "currentColor", FAINT: "var(--faint)"}
 MARK_ABOVE = 0.36
+THIEF = "/////"
+# Where a thief's refusals stand in its lane, above and below its middle.
+DOORS: Mapping[str, float] = {"dps": -0.2, "iothub": 0.2}
+CONFIRMED, CONTAINED = "-", (0, (4, 2))
+type Lane = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands beside one another: a device's lanes, or a thief's."""
+
+    name: str
+    lanes: Sequence[Lane]
+    colours: Mapping[str, str]
+    """By certificate: a thief's is the stolen one's."""
+    is_thief: bool = False
 
 
 def describe(report: Mapping[str, Any]) -> str:
@@ -32,7 +51,17 @@ def describe(report: Mapping[str, Any]) -> str:
         f"Timeline of {summary['devices']} devices over {summary['duration_s']:.0f} seconds, one lane each."
         f" Bars are sessions with the hub, in the colour of the certificate. {summary['registrations']} registrations"
         f" and {summary['refused_connects']} refused connects are marked."
-        f" Longest gap between sessions: {'unknown' if gap is None else f'{gap:.2f} seconds'}. Phases: {phases}."
+        f" Longest gap between sessions: {'unknown' if gap is None else f'{gap:.2f} seconds'}."
+        f"{''.join(map(_breach_in_words, breaches_of(report)))} Phases: {phases}."
+    )
+
+
+def _breach_in_words(breach: Mapping[str, Any]) -> str:
+    thief = breach["thief"]
+    return (
+        f" The key of {breach['registration_id']} is stolen, its thief has a lane of its own: thrown out"
+        f" {took_text(breach['evicted_s'])} after the call, refused {thief['dps_refused']} times by DPS and"
+        f" {thief['hub_refused']} times by the hub; the device is back after {took_text(breach['recovered_s'])}."
     )
 
 
@@ -50,25 +79,48 @@ def picture(report: Mapping[str, Any]) -> str:
         "ytick.color": INK,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(10, 1.5 + 0.36 * len(report["devices"])), layout="constrained")
+        rows = _rows(report)
+        figure = Figure(figsize=(10, 1.7 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         _phases(axes, report)
-        certificates = [_lane(axes, row, device) for row, device in enumerate(report["devices"])]
-        _frame(axes, report)
-        _legend(figure, max(certificates, default=1), refused=bool(report["summary"]["refused_connects"]))
+        for number, row in enumerate(rows):
+            _draw(axes, number, row)
+        _calls(axes, report, [row.name for row in rows])
+        _frame(axes, report, rows)
+        _legend(figure, report, rows)
         written = io.StringIO()
         FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None})
     return _for_page(written.getvalue())
 
 
+def _rows(report: Mapping[str, Any]) -> list[Row]:
+    breaches = {one["registration_id"]: one for one in breaches_of(report)}
+    rows = []
+    for device in report["devices"]:
+        name = device["registration_id"]
+        breach = breaches.get(name)
+        used = [*device["thumbprints"], *(breach["device"]["thumbprints"] if breach else [])]
+        colours = {one: CERTIFICATES[n % len(CERTIFICATES)] for n, one in enumerate(dict.fromkeys(used))}
+        rows.append(Row(name, [device, breach["device"]] if breach else [device], colours))
+        if breach:
+            rows.append(Row(_thief_of(name), [breach["thief"]], colours, is_thief=True))
+    return rows
+
+
+def _thief_of(name: str) -> str:
+    return f"thief of {name}"
+
+
 def _phases(axes: Axes, report: Mapping[str, Any]) -> None:
+    before = ""
     for number, phase in enumerate(report["phases"]):
         began, ended = phase["began_s"], phase["began_s"] + phase["duration_s"]
         if number % 2:
             axes.axvspan(began, ended, color=FAINT, alpha=0.28, lw=0, zorder=0)
         axes.axvline(began, color=FAINT, lw=0.9, zorder=1)
-        clock = datetime.fromisoformat(phase["clock"])
-        label = f"{phase['name']}\n{clock:%Y-%m-%d}"
+        date = f"{datetime.fromisoformat(phase['clock']):%Y-%m-%d}"
+        label = f"{phase['name']}\n{date if date != before else ''}"
+        before = date
         axes.annotate(
             label,
             (began, 1.0),
@@ -79,24 +131,40 @@ def _phases(axes: Axes, report: Mapping[str, Any]) -> None:
         )
 
 
-def _lane(axes: Axes, row: int, device: Mapping[str, Any]) -> int:
-    """Draw one device; gives the number of certificates it used."""
-    order = {sha256: number for number, sha256 in enumerate(dict.fromkeys(device["thumbprints"]))}
-    for session in device["sessions"]:
-        colour = CERTIFICATES[order[session["sha256"]] % len(CERTIFICATES)]
-        width = max(session["ended_s"] - session["began_s"], 0.02)
-        axes.barh(row, width, left=session["began_s"], height=0.46, color=colour, lw=0, zorder=3)
-    registered = device["registered_at_s"]
-    axes.plot(registered, [row - MARK_ABOVE] * len(registered), "v", ms=4.5, color=INK, mew=0, zorder=4)
-    refused = [one["at_s"] for one in device["refusals"]]
-    axes.plot(refused, [row] * len(refused), "x", ms=8, mew=2.2, color=REFUSED, zorder=5)
-    return len(order)
+def _draw(axes: Axes, number: int, row: Row) -> None:
+    for lane in row.lanes:
+        for session in lane["sessions"]:
+            colour = row.colours[session["sha256"]]
+            width = max(session["ended_s"] - session["began_s"], 0.02)
+            style: dict[str, Any] = {"color": colour, "lw": 0}
+            if row.is_thief:
+                style = {"facecolor": "none", "edgecolor": colour, "hatch": THIEF, "lw": 1}
+            axes.barh(number, width, left=session["began_s"], height=0.46, zorder=3, **style)
+        registered = lane["registered_at_s"]
+        axes.plot(registered, [number - MARK_ABOVE] * len(registered), "v", ms=4.5, color=INK, mew=0, zorder=4)
+        size = 3.5 if row.is_thief else 6
+        for refusal in lane["refusals"]:
+            at = number + (DOORS[refusal["service"]] if row.is_thief else 0)
+            axes.plot(refusal["at_s"], at, "x", ms=size, mew=size / 3, color=REFUSED, zorder=5)
 
 
-def _frame(axes: Axes, report: Mapping[str, Any]) -> None:
-    devices = report["devices"]
-    axes.set_yticks(range(len(devices)), [device["registration_id"] for device in devices])
-    axes.set_ylim(len(devices) - 0.4, -0.75)
+def _calls(axes: Axes, report: Mapping[str, Any], names: list[str]) -> None:
+    """When the call was confirmed and when the app said contained, across the lanes of device and thief."""
+    for breach in breaches_of(report):
+        confirmed, verified = breach["confirmed_at_s"], breach["verified_s"]
+        number = names.index(breach["registration_id"])
+        marks = [
+            (confirmed, CONFIRMED),
+            (confirmed + verified if None not in (confirmed, verified) else None, CONTAINED),
+        ]
+        for at, style in marks:
+            if at is not None:
+                axes.vlines(at, number - 0.45, number + 1.45, color=INK, lw=1.1, ls=style, zorder=6)
+
+
+def _frame(axes: Axes, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.75)
     axes.set_xlim(min((one["began_s"] for one in report["phases"]), default=0), report["summary"]["duration_s"])
     axes.set_xlabel("seconds since the start (real time); dates are what the clock of the stand-in said")
     axes.tick_params(length=0)
@@ -104,16 +172,24 @@ def _frame(axes: Axes, report: Mapping[str, Any]) -> None:
         side.set_visible(False)
 
 
-def _legend(figure: Figure, certificates: int, *, refused: bool) -> None:
+def _legend(figure: Figure, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
     names = ("first certificate", "second certificate", "third certificate", "fourth certificate")
+    certificates = max((len(row.colours) for row in rows), default=1)
     handles: list[Patch | Line2D] = [
         Patch(color=colour, label=f"session, {name}")
         for colour, name in zip(CERTIFICATES[:certificates], names, strict=False)
     ]
     handles.append(Line2D([], [], ls="", marker="v", ms=5, mew=0, color=INK, label="registration at DPS"))
-    name = "refused connect" if refused else "refused connect (none)"
-    handles.append(Line2D([], [], ls="", marker="x", ms=7, mew=2, color=REFUSED, label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    refused = any(lane["refusals"] for row in rows for lane in row.lanes)
+    name = "refused" if refused else "refused (none)"
+    handles.append(Line2D([], [], ls="", marker="x", ms=6, mew=2, color=REFUSED, label=name))
+    if breaches_of(report):
+        handles += [
+            Patch(facecolor="none", edgecolor=INK, hatch=THIEF, label="session of a thief"),
+            Line2D([], [], color=INK, lw=1.1, ls=CONFIRMED, label="call confirmed"),
+            Line2D([], [], color=INK, lw=1.1, ls=CONTAINED, label="contained"),
+        ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False, fontsize=9)
 
 
 def _for_page(svg: str) -> str:

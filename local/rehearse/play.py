@@ -16,6 +16,7 @@ from requests import RequestException
 from local.rehearse.fleet import Fleet
 from local.rehearse.journal import DeviceFacts
 from local.rehearse.moving import MovedClock
+from local.rehearse.oncall import OnCall
 from local.rehearse.operator import Operator
 from local.rehearse.report import Played, make_report
 from local.rehearse.running import Running
@@ -50,7 +51,7 @@ def play(
         operator = Operator(document, clock)
         kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rollover-fleet-")))
         devices = Fleet(fleet, document, kept, clock, operator, screen)
-        stage = Stage(operator, devices, clock, screen, running.died)
+        stage = Stage(document, operator, OnCall(document), devices, clock, screen, running.died)
         stage.found.phases.append(Phase("start", began, time.time(), clock.now()))
         stack.callback(devices.stop)
         try:
@@ -60,7 +61,7 @@ def play(
         ended = time.time()
         facts = _facts(stage)
         played = Played(scenario.name, scenario.title, scenario.proves, scenario.rollovers, began, ended)
-        return make_report(played, fed_by, facts, stage.found)
+        return make_report(played, fed_by, facts, stage.found, stage.theft_facts())
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from local.rehearse.journal import DeviceFacts
 from local.rehearse.scenario import Found, Phase
+from local.rehearse.theft import TheftFacts, problems_of
 
 GAP_ALLOWED_S = 2.0
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -28,17 +29,28 @@ class Played:
 
 
 def make_report(
-    played: Played, fed_by: Mapping[str, str], facts: Sequence[DeviceFacts], found: Found
+    played: Played,
+    fed_by: Mapping[str, str],
+    facts: Sequence[DeviceFacts],
+    found: Found,
+    thefts: Sequence[TheftFacts] = (),
 ) -> dict[str, Any]:
-    """The content of report.json. Times ending in `_s` are seconds; positions in time are counted from the start."""
+    """The content of report.json. Times ending in `_s` are seconds; positions in time are counted from the start.
+
+    What `devices` says of one whose key was stolen ends there: a breach cuts a device off, and that has figures of
+    its own.
+    """
     devices = [_device(one, fed_by[one.registration_id], found, played.began) for one in facts]
     problems = [*found.problems, *(text for one in devices for text in _problems(one, found, played.rollovers))]
+    problems += [text for one in thefts for text in problems_of(one)]
+    breaches = [_breach(one, played.began) for one in thefts]
     return {
         "scenario": played.scenario,
         "title": played.title,
         "proves": played.proves,
         "devices": devices,
-        "summary": _summary(played, devices, problems),
+        "breach": _breaches(breaches),
+        "summary": _summary(played, devices, breaches, problems),
         "problems": problems,
         "phases": [_phase(phase, played.began) for phase in found.phases],
     }
@@ -56,6 +68,13 @@ def _device(facts: DeviceFacts, fed_by: str, found: Found, began: float) -> dict
         "longest_gap_s": round(facts.longest_gap_s, 4) if isfinite(facts.longest_gap_s) else None,
         "thumbprints": list(facts.thumbprints),
         "slots": found.slots.get(name, []),
+        **_lane(facts, began),
+    }
+
+
+def _lane(facts: DeviceFacts, began: float) -> dict[str, Any]:
+    """What a timeline shows."""
+    return {
         "sessions": [
             {
                 "began_s": round(session.began - began, 3),
@@ -71,6 +90,54 @@ def _device(facts: DeviceFacts, fed_by: str, found: Found, began: float) -> dict
             for one in facts.refusals
         ],
     }
+
+
+def _breaches(breaches: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first one's figures; with those of each mode where there are several."""
+    if not breaches:
+        return None
+    return {**breaches[0], "modes": {one["mode"]: one for one in breaches}} if len(breaches) > 1 else breaches[0]
+
+
+def _breach(facts: TheftFacts, began: float) -> dict[str, Any]:
+    theft, gap = facts.theft, facts.device.longest_gap_s
+    return {
+        "registration_id": theft.registration_id,
+        "mode": theft.mode,
+        "incident": theft.incident,
+        "confirmed_at_s": _rounded(theft.confirmed - began if theft.confirmed else None),
+        "door_shut_s": _rounded(facts.door_shut_s),
+        "evicted_s": _rounded(facts.evicted_s),
+        "verified_s": _rounded(facts.verified_s),
+        "recovered_s": _rounded(facts.recovered_s),
+        "thief": {
+            "address": theft.address,
+            "sha256": theft.stolen,
+            "dps_refused": facts.refused_by("dps"),
+            "hub_refused": facts.refused_by("iothub"),
+            "accepted_after": facts.accepted_after,
+            **_lane(facts.thief, began),
+        },
+        "device": {
+            "without_session_s": _rounded(gap if isfinite(gap) else None),
+            "refused": len(facts.device.refusals),
+            "thumbprints": list(facts.device.thumbprints),
+            **_lane(facts.device, began),
+        },
+        "twin_restored": theft.twin_restored,
+        "queued_messages_previewed": theft.previewed_messages,
+        "still_exposed_at_end": theft.still_exposed,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def breaches_of(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The breaches of a report, in the order they were played."""
+    breach = report["breach"]
+    return [] if breach is None else list(breach.get("modes", {"": breach}).values())
 
 
 def _problems(device: Mapping[str, Any], found: Found, rollovers: int) -> list[str]:
@@ -104,17 +171,24 @@ def _rolled(device: Mapping[str, Any], rollovers: int) -> bool:
     return _swaps(device) == rollovers and device["rollovers"] == rollovers
 
 
-def _summary(played: Played, devices: Sequence[Mapping[str, Any]], problems: Sequence[str]) -> dict[str, Any]:
+def _summary(
+    played: Played,
+    devices: Sequence[Mapping[str, Any]],
+    breaches: Sequence[Mapping[str, Any]],
+    problems: Sequence[str],
+) -> dict[str, Any]:
     rolled = sum(_rolled(device, played.rollovers) for device in devices)
     refused = sum(device["refused_connects"] for device in devices)
     gaps = [device["longest_gap_s"] for device in devices]
     long_gaps = sum(gap is None or gap > GAP_ALLOWED_S for gap in gaps)
     duration = played.ended - played.began
     times = {1: "once", 2: "twice"}.get(played.rollovers, f"{played.rollovers} times")
-    verdict = (
-        f"{'PASSED' if not problems else 'FAILED'}: {rolled} of {len(devices)} devices rolled {times},"
-        f" {refused} refused connects, {long_gaps} gaps over {GAP_ALLOWED_S:g} s, in {duration:.0f} s"
-    )
+    said = [
+        f"{rolled} of {len(devices)} devices rolled {times}, {refused} refused connects, {long_gaps} gaps over"
+        f" {GAP_ALLOWED_S:g} s"
+    ]
+    verdict = "; ".join([*said[: played.rollovers], *_breaches_in_words(breaches)])
+    verdict = f"{'PASSED' if not problems else 'FAILED'}: {verdict}, in {duration:.0f} s"
     return {
         "passed": not problems,
         "verdict": verdict,
@@ -124,9 +198,29 @@ def _summary(played: Played, devices: Sequence[Mapping[str, Any]], problems: Seq
         "gaps_over_2s": long_gaps,
         "longest_gap_s": max((gap for gap in gaps if gap is not None), default=None),
         "registrations": sum(device["registrations"] for device in devices),
+        "keys_stolen": len(breaches),
+        "keys_contained": sum(_is_contained(one) for one in breaches),
         "started_at": datetime.fromtimestamp(played.began, UTC).isoformat(timespec="seconds"),
         "duration_s": round(duration, 2),
     }
+
+
+def _breaches_in_words(breaches: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not breaches:
+        return []
+    thieves = [one["thief"] for one in breaches]
+    keys = "stolen key" if len(breaches) == 1 else "stolen keys"
+    return [
+        f"{sum(_is_contained(one) for one in breaches)} of {len(breaches)} {keys} contained,"
+        f" the thief refused {sum(one['dps_refused'] + one['hub_refused'] for one in thieves)} times and let in"
+        f" {sum(one['accepted_after'] for one in thieves)} times after,"
+        f" {sum(one['recovered_s'] is not None for one in breaches)} of {len(breaches)} devices back"
+    ]
+
+
+def _is_contained(breach: Mapping[str, Any]) -> bool:
+    """The app says so, and nobody was let in after."""
+    return breach["verified_s"] is not None and breach["thief"]["accepted_after"] == 0
 
 
 def _phase(phase: Phase, began: float) -> dict[str, Any]:
@@ -143,6 +237,11 @@ def gap_text(seconds: float | None) -> str:
     if seconds is None:
         return "never on"
     return "under 1 ms" if seconds < 0.001 else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def took_text(seconds: float | None) -> str:
+    """How long something took from the confirmation on; None: it never came."""
+    return "never" if seconds is None else f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -163,6 +262,8 @@ def page_of(report: Mapping[str, Any]) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["gap"] = gap_text
+    environment.filters["took"] = took_text
     template = environment.from_string(TEMPLATE.read_text())
     # The picture is SVG made here; matplotlib escapes the names in it.
-    return template.render(report=report, picture=Markup(picture(report)), description=describe(report))  # noqa: S704
+    drawn = Markup(picture(report))  # noqa: S704
+    return template.render(report=report, breaches=breaches_of(report), picture=drawn, description=describe(report))

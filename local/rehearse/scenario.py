@@ -10,14 +10,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local.rehearse.journal import DeviceFacts, facts_of
+from local.rehearse.theft import Theft, TheftFacts, theft_facts, without
 
 if TYPE_CHECKING:
     from local.rehearse.fleet import Fleet, Member
     from local.rehearse.moving import MovedClock
+    from local.rehearse.oncall import OnCall
     from local.rehearse.operator import Operator
     from local.rehearse.screen import Screen
 
-MODULES: Mapping[str, str] = MappingProxyType({"expiry": "local.rehearse.expiry"})
+MODULES: Mapping[str, str] = MappingProxyType({"expiry": "local.rehearse.expiry", "breach": "local.rehearse.breach"})
 LOOK_S = 0.3
 
 
@@ -51,6 +53,7 @@ class Found:
     """Registration ID → the slot of the certificate in use, at the start and after each rollover."""
     problems: list[str] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
+    thefts: list[Theft] = field(default_factory=list)
 
 
 class Scenario(Protocol):
@@ -86,13 +89,17 @@ class Stage:
 
     def __init__(
         self,
+        document: Mapping[str, Any],
         operator: "Operator",
+        on_call: "OnCall",
         fleet: "Fleet",
         clock: "MovedClock",
         screen: "Screen",
         died: Callable[[], str | None],
     ) -> None:
+        self.document = document
         self.operator = operator
+        self.on_call = on_call
         self.fleet = fleet
         self.clock = clock
         self.screen = screen
@@ -102,8 +109,17 @@ class Stage:
         self._read_at = time.time()
 
     def facts(self) -> list[DeviceFacts]:
-        """What the stand-in's journal says of each device, up to when it was last read."""
-        return facts_of(self._entries, self.fleet.registration_ids, self._read_at)
+        """What the stand-in's journal says of each device, up to when it was last read, or its key was stolen."""
+        return [self._facts(name) for name in self.fleet.registration_ids]
+
+    def _facts(self, name: str) -> DeviceFacts:
+        until = min((one.began for one in self.found.thefts if one.registration_id == name), default=self._read_at)
+        own = without(self._entries, {one.address for one in self.found.thefts})
+        return facts_of([entry for entry in own if entry["wall"] < until], [name], until)[0]
+
+    def theft_facts(self) -> list[TheftFacts]:
+        """What the journal says of each key that was stolen."""
+        return [theft_facts(self._entries, theft, self._read_at) for theft in self.found.thefts]
 
     def read_journal(self) -> None:
         """Take in what the stand-in noted since the last time."""
@@ -123,9 +139,14 @@ class Stage:
         finally:
             self.found.phases.append(Phase(name, began, time.time(), now))
 
-    def wait_for(self, what: str, done: Callable[[], set[str]], within_s: float = 60.0) -> None:
-        """Wait until `done` gives every device of the fleet; ScenarioFailed, naming the others, after `within_s`."""
-        wanted = set(self.fleet.registration_ids)
+    def wait_for(
+        self, what: str, done: Callable[[], set[str]], within_s: float = 60.0, names: Sequence[str] | None = None
+    ) -> None:
+        """Wait until `done` gives every device of `names`, or of the fleet.
+
+        ScenarioFailed, naming the others, after `within_s`.
+        """
+        wanted = set(self.fleet.registration_ids if names is None else names)
         deadline = time.monotonic() + within_s
         while True:
             missing = wanted - done()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from local.rehearse.report import gap_text
+from local.rehearse.report import breaches_of, gap_text, took_text
 
 SHOWN_DIGITS = 8
 SHOWN_PROBLEMS = 8
@@ -32,6 +32,9 @@ DOING = {
 }
 
 
+THE = {"dps": "DPS", "hub": "the hub"}
+
+
 class Screen(Protocol):
     """What scenario, fleet and stage tell. Called from many threads."""
 
@@ -43,6 +46,9 @@ class Screen(Protocol):
 
     def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
         """What a device says of itself."""
+
+    def thief(self, name: str, what: str, service: str) -> None:
+        """What becomes of the thief of a device's key, at "dps" or "hub"."""
 
     def rollover(self, name: str, status: str, next_step: str | None) -> None:
         """What the app says of a device's latest rollover."""
@@ -58,6 +64,7 @@ class _Row:
     doing: str = "switched off"
     last: str | None = None
     rollover: str = ""
+    thief: dict[str, str] = field(default_factory=dict)
 
 
 class LiveScreen:
@@ -96,6 +103,13 @@ class LiveScreen:
                 row.certificates.append(sha256)
             row.doing, row.last = DOING.get(event, event), sha256
 
+    def thief(self, name: str, what: str, service: str) -> None:
+        with self._lock:
+            row = self._rows.setdefault(f"{name}, thief", _Row("stolen key"))
+            row.thief = {**row.thief, service: what}
+            said = ", ".join(f"{what} by {THE[service]}" for service, what in row.thief.items())
+            row.doing = said.replace("refused", "REFUSED")
+
     def rollover(self, name: str, status: str, next_step: str | None) -> None:
         with self._lock:
             self._rows[name].rollover = f"{status}: {next_step}" if next_step else status
@@ -124,6 +138,7 @@ class PlainScreen:
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
         self._last = ""
+        self._told: set[str] = set()
         console.print(title)
 
     def phase(self, name: str, clock: datetime) -> None:
@@ -137,7 +152,16 @@ class PlainScreen:
 
     def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
         if event in ("refused", "unreachable", "rolled_back"):
-            self._console.print(f"  {name}: {event}: {fields.get('why', '')}")
+            self._once(f"  {name}: {event}: {fields.get('why', '')}")
+
+    def thief(self, name: str, what: str, service: str) -> None:
+        self._once(f"  thief with the key of {name}: {what} by {THE[service]}")
+
+    def _once(self, line: str) -> None:
+        """What goes on and on is told once: the counts are in the report."""
+        if line not in self._told:
+            self._told.add(line)
+            self._console.print(line)
 
     def rollover(self, name: str, status: str, next_step: str | None) -> None:
         if status in ("refused", "needs_person"):
@@ -175,6 +199,8 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
         )
     console.print(table)
     console.print()
+    if breaches := breaches_of(report):
+        _show_breaches(console, breaches)
     summary = report["summary"]
     style = "bold green" if summary["passed"] else "bold red"
     console.print(Text(summary["verdict"], style), soft_wrap=True)
@@ -185,3 +211,26 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
         console.print(f"  and {len(problems) - SHOWN_PROBLEMS} more in the report", style="red")
     for file in files:
         console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_breaches(console: Console, breaches: Sequence[Mapping[str, Any]]) -> None:
+    """A table of stolen keys; the times are counted from the call that confirmed."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("stolen key", no_wrap=True)
+    table.add_column("mode", no_wrap=True)
+    titles = ("door shut", "evicted", "contained", "device back", "thief refused", "let in", "twin")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in breaches:
+        thief = one["thief"]
+        let_in = thief["accepted_after"]
+        table.add_row(
+            one["registration_id"],
+            one["mode"],
+            *(took_text(one[name]) for name in ("door_shut_s", "evicted_s", "verified_s", "recovered_s")),
+            f"{thief['dps_refused']} DPS, {thief['hub_refused']} hub",
+            Text(str(let_in), "bold red" if let_in else ""),
+            Text("restored" if one["twin_restored"] else "LOST", "" if one["twin_restored"] else "bold red"),
+        )
+    console.print(table)
+    console.print()

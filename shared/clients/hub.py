@@ -182,7 +182,8 @@ class HubClient:
         summary = str(response.status)
         if counted is not None:
             summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
-        return Job(finished=response.status in FINISHED, summary=summary)
+        unanswered = counted is not None and bool(counted.failed_count) and not counted.succeeded_count
+        return Job(finished=response.status in FINISHED, summary=summary, unanswered=unanswered)
 
 
 def _time(value: Any) -> datetime | None:

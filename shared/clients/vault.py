@@ -70,9 +70,15 @@ class VaultClient:
 
     def public_key_sha256(self, name: str, version: str) -> str:
         """SHA-256 of the public key of one version."""
+        return self._version(name, version).public_key_sha256
+
+    def sha256_thumbprint(self, name: str, version: str) -> str:
+        """SHA-256 thumbprint of one version."""
+        return self._version(name, version).sha256_thumbprint
+
+    def _version(self, name: str, version: str) -> Certificate:
         with answers_of("Key Vault", f"GET certificate {name}/{version}"):
-            found = self._client.get_certificate_version(name, version)
-        return _certificate(found).public_key_sha256
+            return _certificate(self._client.get_certificate_version(name, version))
 
     def issuance(self, name: str) -> Issuance | None:
         """The pending certificate operation; None when there is none."""

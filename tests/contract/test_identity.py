@@ -13,10 +13,10 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.contract.reasons import OURS
+from tests.contract.reasons import ROLES
 from tests.standin import StandIn
 
-pytestmark = OURS
+pytestmark = ROLES
 
 VAULT = "https://vault.azure.net"
 

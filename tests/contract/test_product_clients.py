@@ -6,20 +6,22 @@ from datetime import timedelta
 import pytest
 from azure.identity import ManagedIdentityCredential
 from azure.iot.hub.models import QueryResult, Twin, X509Thumbprint
+from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 
 from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
 from shared.clients import hub, provisioning
 from shared.clients.hub import HubClient
 from shared.clients.provisioning import ProvisioningClient
+from shared.clients.vault import VaultClient
 from shared.enrollment import Slot
 from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
 from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
 from tests.contract.iothub_parts import Rest, certificate
-from tests.contract.reasons import OURS
+from tests.contract.reasons import CLIENTS
 from tests.fakes import some_settings
 from tests.standin import StandIn
 
-pytestmark = OURS
+pytestmark = CLIENTS
 
 ROOT = self_signed("Root", ca=True)
 LEAF, OTHER = ROOT.issue("dev1"), self_signed("dev2")
@@ -244,3 +246,15 @@ def test_a_twin_is_the_same_to_the_last_byte_on_an_identity_that_was_made_anew(
     assert restored.equals(kept)
     with pytest.raises(Conflict):
         iothub.replace_twin("dev", anew, kept)
+
+
+def test_every_version_of_the_vault_is_known_by_both_hashes(azure: StandIn) -> None:
+    """The vault lists SHA-1 (x5t); DPS writes SHA-256 to the hub: each version is read for it."""
+    url, credential = azure.endpoints["keyvault"]["url"], ManagedIdentityCredential()
+    azure.control.patch("/knobs", {"certificate_create_s": 0.0})
+    admin = CertificateClient(url, credential, verify_challenge_resource=False)
+    policy = CertificatePolicy(issuer_name="Self", subject="CN=dev-01")
+    made = [admin.begin_create_certificate("dev-01", policy, _polling_interval=0.1).result() for _ in range(2)]
+    vault = VaultClient(replace(some_settings(), vault_url=url, verify_challenge_resource=False), credential)
+    shown = {sha1: vault.sha256_thumbprint("dev-01", version) for sha1, version in vault.versions("dev-01").items()}
+    assert shown == {sha1_thumbprint(bytes(one.cer)): sha256_thumbprint(bytes(one.cer)) for one in made}

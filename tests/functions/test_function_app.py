@@ -9,19 +9,17 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import azure.functions as func
 import pytest
 
-import function_app
 import shared.services
 from shared.rollover import Step
 from shared.services import Services
 from tests.fakes import InMemoryCallers
+from tests.http_api import http_functions
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("function_app.json")
@@ -42,6 +40,8 @@ for function in functions:
     info = registry.add_indexed_function(function=function, protos=protos)
     bindings = json.loads(function.get_function_json())["bindings"]
     shown[info.name] = {"parameters": sorted(info.input_types), "bindings": bindings}
+    if retry := function.get_settings_dict("retry_policy"):
+        shown[info.name]["retry"] = retry
 print(json.dumps({"loaded": loaded, "functions": shown}))
 """
 
@@ -81,17 +81,6 @@ def test_every_function_lies_in_the_file_of_its_name_and_every_file_is_registere
     files = {path.stem for path in (ROOT / "functions").glob("*.py")} - {"__init__"}
     steps = {f"report_poisoned_{step.value}" for step in Step}
     assert {"report_poisoned" if name in steps else name for name in indexed["functions"]} == files
-
-
-@cache  # an app can be indexed once
-def http_functions() -> dict[str, tuple[dict[str, Any], Callable[..., func.HttpResponse]]]:
-    """Name → HTTP trigger and the function itself, of every function that HTTP calls."""
-    found = {}
-    for function in function_app.app.get_functions():
-        bindings = json.loads(function.get_function_json())["bindings"]
-        for trigger in (binding for binding in bindings if binding["type"] == "httpTrigger"):
-            found[function.get_function_name()] = (trigger, function.get_user_function())
-    return found
 
 
 class Untouched:

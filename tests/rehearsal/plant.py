@@ -229,6 +229,7 @@ class PocketDevice:
         self._registered: str | None = None
         self.answered: set[str] = set()
         """Jobs that it registered for."""
+        self._watches = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
 
@@ -243,7 +244,7 @@ class PocketDevice:
 
     def register(self) -> bool:
         """Register with the certificate it holds; whether DPS assigned it."""
-        document = self._plant.document
+        held, document = self._held, self._plant.document
         base = f"{document['dps']['service_url']}/{document['dps']['id_scope']}/registrations/{self.name}"
         tls: dict[str, Any] = {"cert": str(self._folder / f"{self.name}.pem"), "verify": self._plant.ca_file}
         version = {"api-version": "2021-06-01"}
@@ -253,30 +254,46 @@ class PocketDevice:
             if asked.status_code != 202:
                 return False
             operation = asked.json()["operationId"]
+            time.sleep(0.1)
             for _ in range(20):
                 answer = requests.get(f"{base}/operations/{operation}", params=version, timeout=10, **tls)
                 if answer.status_code == 200:
-                    self._registered = self._held
-                    return bool(answer.json()["status"] == "assigned")
+                    if answer.json()["status"] != "assigned":
+                        return False  # disabled: it tries again
+                    self._registered = held
+                    return True
                 time.sleep(0.7)
         except requests.ConnectionError:
             return False
         return False
 
-    def live(self) -> "PocketDevice":
-        """Take and register new certificates from now on."""
+    def live(self, *, watches: bool = False) -> "PocketDevice":
+        """Take and register new certificates from now on; with ``watches`` also when nobody asks."""
+        self._watches = watches
         self._thread.start()
         return self
 
     def _live(self) -> None:
         while not self._stop.wait(0.3):
             asked = self._asked()
+            if self._watches:
+                with suppress(requests.RequestException):
+                    self.take_latest()
             if not asked - self.answered and self._held == self._registered:
                 continue
             with suppress(requests.RequestException):
                 self.take_latest()
                 if self.register():
                     self.answered |= asked
+                elif self._watches:
+                    self._stop.wait(1.5)  # DPS takes five questions in ten seconds
+
+    def stolen(self) -> Path:
+        """A copy of the certificate and key that it holds now."""
+        path = self._folder / f"{self.name}-stolen.pem"
+        path.write_text(str(self._held))
+        path.chmod(0o600)
+        return path
 
     def _asked(self) -> set[str]:
         try:

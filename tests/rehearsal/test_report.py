@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from local.__main__ import app
-from local.rehearse.journal import DeviceFacts, facts_of
 from local.rehearse.report import Played, gap_text, make_report, page_of, write_report
 from local.rehearse.scenario import Found, Phase
+from tests.rehearsal.notes import NEW, NEWEST, OLD, UNTIL, Notes
 
-OLD, NEW, NEWEST = "A" * 64, "B" * 64, "C" * 64
-UNTIL = 30.0
 PLAYED = Played("expiry", "Certificates near expiry", "It shows this. It does not show that.", 2, 0.0, UNTIL)
-
-
-class Notes:
-    """A journal in the shape that the stand-in writes it."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, Any]] = []
-        self._seq: Iterator[int] = count(1)
-
-    def _add(self, kind: str, wall: float, **fields: Any) -> None:
-        self.entries.append({"seq": next(self._seq), "kind": kind, "at": "", "wall": wall, **fields})
-
-    def on(self, wall: float, session: int, sha256: str, device: str = "meter-01") -> None:
-        about = {"service": "iothub", "device_id": device, "sha256": sha256, "session": session}
-        self._add("connect", wall, accepted=True, reason="accepted", **about)
-
-    def off(self, wall: float, session: int, reason: str = "gone") -> None:
-        self._add("disconnect", wall, service="iothub", device_id="meter-01", reason=reason, session=session)
-
-    def refused(self, wall: float, service: str = "iothub") -> None:
-        about = {"service": service, "device_id": "meter-01", "sha256": OLD, "session": None}
-        self._add("connect", wall, accepted=False, reason="401003", **about)
-
-    def registered(self, wall: float, sha256: str, status: str = "assigned") -> None:
-        self._add("registration", wall, service="dps", registration_id="meter-01", status=status, sha256=sha256)
-
-    def register_answered(self, wall: float, status: int, method: str = "MQTT", principal: str = "meter-01") -> None:
-        self._add("request", wall, service="dps", method=method, status=status, principal=principal)
-
-    def facts(self) -> DeviceFacts:
-        return facts_of(self.entries, ["meter-01"], UNTIL)[0]
 
 
 def a_good_run() -> Notes:
@@ -310,4 +276,4 @@ def test_a_gap_reads_well(seconds: float | None, text: str) -> None:
 def test_an_unknown_scenario_is_refused_in_one_line_that_lists_those_there_are() -> None:
     result = CliRunner().invoke(app, ["rehearse", "doomsday"])
     assert result.exit_code == 2
-    assert result.stderr == "rehearse: there is no scenario 'doomsday'; there are: expiry\n"
+    assert result.stderr == "rehearse: there is no scenario 'doomsday'; there are: expiry, breach\n"

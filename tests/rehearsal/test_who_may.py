@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from tests.http_api import operations
 from tests.rehearsal.plant import Host, Plant
 
 PATHS = ["/api/rollovers", "/api/rollovers/individual.nobody.1"]
@@ -117,3 +118,32 @@ def test_no_token_is_in_the_log(host: Host) -> None:
     text = host.log.read_text()
     assert "call_refused" in text
     assert "eyJ" not in text
+
+
+MAY = {"oncall": {"Breach.Execute"}, "operator": {"Rollover.Operate"}, "auditor": {"Rollover.Read"}, "rollover": set()}
+
+
+def test_every_endpoint_is_open_to_its_roles_and_to_nobody_else(plant: Plant) -> None:
+    """As tests/functions/test_authorization.py, over HTTP and with tokens of the stand-in's authority."""
+    running = plant.host()
+    wrong, cells = [], 0
+    try:
+        headers = {who: {"Authorization": f"Bearer {token(plant, who)}"} for who in MAY}
+        headers["no token"] = {}
+        headers["a master key"] = {"x-functions-key": running.keys["master"]}
+        headers["a token for the vault"] = {
+            "Authorization": f"Bearer {token(plant, 'oncall', 'https://vault.azure.net')}"
+        }
+        for name, (method, path, said) in operations().items():
+            url = running.url + path.replace("{id}", "nobody" if "/devices/" in path else "individual.nobody.1")
+            body = {"reason": "x", **({"registration_id": "nobody"} if name == "breach" else {})}
+            for who, sent in headers.items():
+                status = requests.request(method, url, headers=sent, json=body, timeout=30).status_code
+                allowed = bool(MAY.get(who, set()) & set(said["x-roles"]))
+                expected = {200, 404} if allowed else {403} if who in MAY else {401}
+                wrong += [] if status in expected else [(who, name, status)]
+                cells += 1
+    finally:
+        running.stop()
+    print(f"\n{cells} cells over HTTP, {len(wrong)} wrong")
+    assert not wrong

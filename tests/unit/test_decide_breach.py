@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.decide_breach import EVICTION_LIMIT, EVICTION_PATIENCE, slot_for_replacement
+from shared.decide_breach import EVICTION_LIMIT, EVICTION_PATIENCE, REPROVISION_LIMIT, slot_for_replacement
 from shared.enrollment import Enrollment, HubIdentity, Removed, Slot, Twin
 from shared.escape import Route
 from shared.exposure import SESSION_ENDS, exposures
@@ -513,6 +513,17 @@ INVOKE_CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", INVOKE_CASES.values(), ids=INVOKE_CASES.keys())
 def test_invoke_reprovision_job_of_a_breach(case):
     check(INVOKE, case, mode=Mode.REPROVISION)
+
+
+def test_a_device_that_does_not_register_within_an_hour_is_a_persons_matter():
+    """A thief who holds the session can answer the job and do nothing; nobody must believe that it is contained."""
+    rollover = a_breach(INVOKE, Mode.REPROVISION)
+    what = seen(now=NOW + REPROVISION_LIMIT, enrollment=an_enrollment(NEW), identity=an_identity(OLD))
+    found = verdict(INVOKE, what, rollover)
+    assert isinstance(found, NeedsPerson)
+    assert found.why.startswith("not contained")
+    assert "mode remove" in found.next_step
+    assert isinstance(verdict(INVOKE, what, replace(rollover, reopened_at=what.now)), Act)
 
 
 # --- restore_twin -----------------------------------------------------------------------------------------------

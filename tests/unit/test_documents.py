@@ -39,6 +39,7 @@ def test_the_example_settings_are_what_the_code_reads() -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
     read_settings(values)
     code = (ROOT / "shared" / "settings.py").read_text()
-    platform = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "RolloverStorage"}
+    platform = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "RolloverStorage", "HUB_LOGS_EVENT_HUB"}
+    platform |= {"HubLogs__fullyQualifiedNamespace", "AzureWebJobs.on_connection_failure.Disabled"}
     assert not [name for name in values if name not in platform and f'"{name}"' not in code]
     assert not [name for name in set(re.findall(r'"([A-Z][A-Z_]+[A-Z])"', code)) if name not in values]

@@ -262,10 +262,10 @@ def test_a_removed_identity_is_kept_with_a_twin_of_any_size():
     """A text column holds 32,768 characters; tags and desired properties are 8 and 32 KB at most."""
     ledger = a_ledger()
     begun = started(ledger)
-    assert ledger.removed(begun.id) is None
+    assert ledger.removed(begun) is None
     twin = Twin("", {"ø" * 10: "x" * 8000}, {"k": "ü" * 33_000, "n": [1, 2.5, None, True]})
     kept = Removed(NOW, "g1", True, twin)
     ledger.keep_removed(begun.id, kept)
-    assert ledger.removed(begun.id) == kept
+    assert ledger.removed(begun) == kept
     ledger.keep_removed(begun.id, replace(kept, connected=False))
-    assert ledger.removed(begun.id) == replace(kept, connected=False)
+    assert ledger.removed(begun) == replace(kept, connected=False)

@@ -46,6 +46,8 @@ incidents = st.builds(
     break_glass=st.none() | texts,
     approve_by=st.none() | times,
     approved_by=st.none() | texts,
+    restores=st.none() | texts,
+    together=st.lists(texts, max_size=2).map(tuple),
     was_enabled=st.booleans(),
 )
 incomings = st.builds(Incoming, texts, hexes, hexes, times)
@@ -63,6 +65,7 @@ rollovers = st.builds(
     replaces=st.none() | hexes,
     baseline=st.none() | times,
     on_incoming_at_start=st.booleans(),
+    tried_again_at=st.none() | times,
     incoming=st.none() | incomings,
     incident=st.none() | incidents,
     done=st.lists(st.sampled_from(Step), max_size=5, unique=True).map(tuple),

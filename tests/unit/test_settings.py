@@ -37,6 +37,7 @@ def test_what_is_not_set_has_careful_defaults():
     settings = read_settings(GOOD)
     assert settings.policy.retire_when_moved is False
     assert settings.policy.straggler_grace == timedelta(days=7)
+    assert settings.policy.settle == timedelta(seconds=60)
     assert settings.due.window == timedelta(days=30)
     assert settings.due.share == 0.34
     assert settings.reprovision_method == "reprovision"
@@ -134,7 +135,7 @@ WRONG = {
     "more days than a calendar has": ("STRAGGLER_GRACE_DAYS", "1e12"),
     "a share that is everything, so that a certificate is near expiry at birth": ("ROLL_LIFETIME_SHARE", "1"),
     "a share in percent": ("ROLL_LIFETIME_SHARE", "34"),
-    "a fuse for none": ("BREACH_FUSE", "0"),
+    "a containment that settles in no time": ("CONTAINMENT_SETTLE_SECONDS", "0"),
     "a fuse for half a device": ("BREACH_FUSE", "2.5"),
     "a fuse that is no number": ("BREACH_FUSE", "ten"),
     "a fuse that never blows": ("BREACH_FUSE", "9999999"),
@@ -168,6 +169,11 @@ def test_an_issuer_must_be_reached_by_https(issuer):
 
 def test_the_fuse_is_read():
     assert read_settings({**GOOD, "BREACH_FUSE": "25"}).breach_fuse == 25
+
+
+def test_how_long_a_containment_settles_is_read():
+    settings = read_settings({**GOOD, "CONTAINMENT_SETTLE_SECONDS": "0.5"})
+    assert settings.policy.settle == timedelta(seconds=0.5)
 
 
 def test_a_connection_string_is_never_shown():

@@ -16,9 +16,11 @@ from functions.issue_certificate import ask_for_version
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
 from shared.certificate import Certificate, parse_certificate
+from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
 from shared.errors import Conflict, ServiceUnavailable
 from shared.ledger import Ledger, Write
+from shared.looks import Looks
 from shared.nudges import encode_nudge
 from shared.previews import Previews
 from shared.rollover import Rollover, Step
@@ -123,6 +125,8 @@ class State:
             vault=watched,
             ledger=Ledger(watched),
             previews=Previews(watched),
+            devices=Devices(watched),
+            looks=Looks(watched),
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),

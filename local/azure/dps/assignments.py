@@ -38,6 +38,7 @@ class Assignment:
     operation_id: str
     registration_id: str
     sha256: str
+    address: str | None
     result: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +63,9 @@ class Assignments:
         self._timers: set[asyncio.TimerHandle] = set()
         self._last_success: dict[str, tuple[str, datetime]] = {}
 
-    def register(self, registration_id: str, presented: list[bytes], body: object, api_version: str) -> Assignment:
+    def register(
+        self, registration_id: str, presented: list[bytes], body: object, api_version: str, address: str | None
+    ) -> Assignment:
         """Admit a device, or refuse. The entry is judged now; the hub is written `assign_delay_s` later.
 
         So a registration under way still ends at the hub if its entry is disabled meanwhile, unless a knob says no.
@@ -74,7 +77,7 @@ class Assignments:
         if admission.entry.enabled and admission.entry.document.get("allocationPolicy") == "custom":
             raise NotEmulated("not emulated: custom allocation")
         sha256 = x509.sha256_thumbprint(presented[0])
-        one = Assignment(_operation_id(registration_id), registration_id, sha256)
+        one = Assignment(_operation_id(registration_id), registration_id, sha256, address)
         if len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[one.operation_id] = one
@@ -142,6 +145,7 @@ class Assignments:
             status=outcome["status"],
             substatus=outcome.get("substatus"),
             sha256=one.sha256,
+            address=one.address,
             hub=outcome.get("assignedHub"),
             entry=admission.entry.id,
         )

@@ -36,7 +36,7 @@ class DeviceRoutes:
         """202 and an operation to poll; or 401 at once when no entry admits the device (cli tests)."""
         registration_id, version = self._who(request), request.query["api-version"]
         one = self._world.dps.assignments.register(
-            registration_id, request["peer_chain"], await json_body(request), version
+            registration_id, request["peer_chain"], await json_body(request), version, request.remote
         )
         where = f"{request.path.rsplit('/register', 1)[0]}/operations/{one.operation_id}"
         location = f"https://{request.host}{quote(where)}?api-version={version}"

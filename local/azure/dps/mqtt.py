@@ -65,6 +65,7 @@ class DpsMqtt:
             accepted=device is not None,
             reason=reason,
             sha256=x509.sha256_thumbprint(leaf) if leaf else None,
+            address=session.address,
             session=id(session),
         )
         if device is None:
@@ -98,7 +99,12 @@ class DpsMqtt:
         """Nothing is kept of a session."""
         self._devices.pop(session, None)
         self._world.journal.append(
-            "disconnect", service="dps", device_id=session.client_id, reason=reason, session=id(session)
+            "disconnect",
+            service="dps",
+            device_id=session.client_id,
+            reason=reason,
+            address=session.address,
+            session=id(session),
         )
 
     async def on_publish(self, session: MqttSession, topic: str, payload: bytes, qos: int) -> None:
@@ -130,7 +136,9 @@ class DpsMqtt:
             body = json.loads(payload)
         except ValueError:
             raise refusals.BadRequest("The payload is not JSON.") from None
-        one = self._world.dps.assignments.register(device.registration_id, session.peer_chain, body, device.api_version)
+        one = self._world.dps.assignments.register(
+            device.registration_id, session.peer_chain, body, device.api_version, session.address
+        )
         return Answer(202, one.as_json(), RETRY_AFTER_S)
 
     def _status(self, session: MqttSession, device: Device, operation_id: str) -> Answer:
@@ -157,6 +165,7 @@ class DpsMqtt:
             path=topic,
             status=answer.status if answer else None,
             principal=session.client_id,
+            address=session.address,
             fault=faults[-1].kind if faults else None,
             writes=writes,
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from local.azure.iothub.bulk import Bulk
+from local.azure.iothub.connection_log import ConnectionLog
 from local.azure.iothub.job_work import DeviceWork
 from local.azure.iothub.jobs import Jobs
 from local.azure.iothub.methods import Methods
@@ -29,7 +30,8 @@ class Hub:
         clock, knobs, throttles = world.clock, world.knobs, world.throttles
         self.host_name = world.names.hub_host  # what a registration's assignedHub says
         self.store = Store(clock, knobs)
-        self.sessions = Sessions(self.store, clock, knobs, world.journal)
+        self.log = ConnectionLog(world.names, clock, knobs)
+        self.sessions = Sessions(self.store, clock, knobs, world.journal, self.log)
         self.registry = Registry(self.store, clock, self.sessions.identity_changed)
         self.twins = Twins(self.store, clock, self._push_desired)
         self.bulk = Bulk(self.store, self.registry, self.twins)
@@ -66,5 +68,6 @@ class Hub:
         """No devices, no jobs, no connections."""
         self.jobs.clear()
         self.sessions.clear()
+        self.log.clear()
         self.store.clear()
         self.telemetry.clear()

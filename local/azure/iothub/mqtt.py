@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from local.azure.iothub.admission import pins, reason_of_time, reason_to_refuse
+from local.azure.iothub.connection_log import THROTTLED as LOG_THROTTLED
 from local.azure.iothub.hub import DESIRED_FILTER
 from local.azure.iothub.methods import FILTER as METHODS_FILTER
 from local.azure.iothub.refusals import HubRefusal
@@ -39,7 +40,7 @@ class HubMqtt:
         if reason is None and not any(one["status"] == "enabled" and pins(one, leaf) for one in identities):
             reason = "the certificate's thumbprint is in no slot of any enabled device"
         if reason is not None:
-            self._hub.sessions.refuse(None, leaf, reason)
+            self._hub.sessions.refuse(None, leaf, reason, address=None)
         return reason is not None
 
     async def on_connect(self, session: MqttSession) -> int:
@@ -47,18 +48,20 @@ class HubMqtt:
         sessions, world = self._hub.sessions, self._world
         leaf = session.peer_chain[0] if session.peer_chain else None
         device_id = _device_id(session.username or "", self._hub.host_name)
+        reason: str | None
         if world.throttles.take("iothub", "connections") is not None:
-            sessions.refuse(device_id, leaf, "too many new connections")
+            reason = "too many new connections"
+            sessions.refuse(device_id, leaf, reason, address=session.address, code=LOG_THROTTLED)
             return UNAVAILABLE
         if device_id is None or device_id != session.client_id:
-            reason: str | None = "the user name does not name this hub and the device of the client ID"
+            reason = "the user name does not name this hub and the device of the client ID"
         else:
             device = self._hub.store.devices.get(device_id)
             reason = reason_to_refuse(device.identity if device else None, session.peer_chain, world.clock.now())
         if device_id is not None and leaf is not None and reason is None:
             sessions.open(device_id, leaf, session)
             return ACCEPTED
-        sessions.refuse(device_id, leaf, reason or "")
+        sessions.refuse(device_id, leaf, reason or "", address=session.address)
         if world.knobs.hub_refusal == "tls":
             session.close(reason="refused")  # the nearest to an alert, once the handshake is over
         return NOT_AUTHORIZED

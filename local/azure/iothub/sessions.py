@@ -11,13 +11,25 @@ from dataclasses import dataclass
 
 from local.azure.clock import Clock, iso
 from local.azure.iothub.admission import pins
+from local.azure.iothub.connection_log import NEW_CONNECTION, REMOTE, UNAUTHORIZED, ConnectionLog
 from local.azure.iothub.store import Json, Store
 from local.azure.journal import Journal
 from local.azure.knobs import Knobs
-from local.azure.mqtt import MqttSession
+from local.azure.mqtt import GOODBYE, MqttSession
 from local.azure.x509 import sha256_thumbprint
 
 REPLACED = "400027 ConnectionForcefullyClosedOnNewConnection"
+DELETED, DISABLED = "the device identity was deleted", "the device identity was disabled"
+UNPINNED = "the certificate's thumbprint is in neither slot any more"
+CODES = {
+    REPLACED: NEW_CONNECTION,
+    GOODBYE: None,
+    # No source says how the log calls these; what the SAS token that ran out is called (docs: error codes) is nearest.
+    DELETED: UNAUTHORIZED,
+    DISABLED: UNAUTHORIZED,
+    UNPINNED: UNAUTHORIZED,
+}
+"""What the log calls the end of a connection; anything else is the other end's (404104)."""
 
 
 @dataclass
@@ -34,11 +46,12 @@ class Connection:
 class Sessions:
     """One live connection for each device ID, at most."""
 
-    def __init__(self, store: Store, clock: Clock, knobs: Knobs, journal: Journal) -> None:
+    def __init__(self, store: Store, clock: Clock, knobs: Knobs, journal: Journal, log: ConnectionLog) -> None:
         self._store = store
         self._clock = clock
         self._knobs = knobs
         self._journal = journal
+        self._log = log
         self._numbers = itertools.count(1)
         self._live: dict[str, Connection] = {}
         # Subscriptions outlive a connection that was not clean (docs: MQTT support, "CleanSession").
@@ -58,9 +71,13 @@ class Sessions:
         connection = self._live.get(device_id)
         return connection.mqtt if connection and topic_filter in connection.mqtt.subscriptions else None
 
-    def refuse(self, device_id: str | None, leaf: bytes | None, reason: str) -> None:
-        """Note a connect that was turned away; 401003 is what the hub's Connections log calls it."""
-        self._note_connect(device_id, leaf, reason, accepted=False, session=None)
+    def refuse(
+        self, device_id: str | None, leaf: bytes | None, reason: str, *, address: str | None, code: str = UNAUTHORIZED
+    ) -> None:
+        """Note a connect that was turned away. One that ended in the handshake never got as far as the hub's log."""
+        self._note_connect(device_id, leaf, reason, address, accepted=False, session=None)
+        if device_id is not None and self._knobs.hub_refusal == "connack":
+            self._log.refused(device_id, address, code)
 
     def open(self, device_id: str, leaf: bytes, mqtt: MqttSession) -> None:
         """Let a device in; its former connection is closed."""
@@ -76,7 +93,8 @@ class Sessions:
         else:
             mqtt.subscriptions = self._kept_subscriptions.setdefault(device_id, mqtt.subscriptions)
         self._show_state(device_id, "Connected")
-        self._note_connect(device_id, leaf, "accepted", accepted=True, session=connection.number)
+        self._note_connect(device_id, leaf, "accepted", mqtt.address, accepted=True, session=connection.number)
+        self._log.connected(device_id, mqtt.address)
 
     def close(self, mqtt: MqttSession, reason: str) -> None:
         """A session is over; nothing happens if it was replaced or dropped before."""
@@ -106,11 +124,11 @@ class Sessions:
     def _reason_to_drop(self, connection: Connection) -> str | None:
         device = self._store.devices.get(connection.device_id)
         if device is None or device.identity["generationId"] != connection.generation:
-            return "the device identity was deleted"
+            return DELETED
         if device.identity["status"] != "enabled":
-            return "the device identity was disabled"
+            return DISABLED
         if self._knobs.drop_session_on_thumbprint_change and not pins(device.identity, connection.leaf):
-            return "the certificate's thumbprint is in neither slot any more"
+            return UNPINNED
         return None
 
     def _end(self, connection: Connection, reason: str) -> None:
@@ -118,8 +136,14 @@ class Sessions:
         del self._live[device_id]
         self._show_state(device_id, "Disconnected")
         self._journal.append(
-            "disconnect", service="iothub", device_id=device_id, reason=reason, session=connection.number
+            "disconnect",
+            service="iothub",
+            device_id=device_id,
+            reason=reason,
+            address=connection.mqtt.address,
+            session=connection.number,
         )
+        self._log.disconnected(device_id, connection.mqtt.address, CODES.get(reason, REMOTE))
         for tell in self.ended:
             tell(device_id)
 
@@ -147,7 +171,14 @@ class Sessions:
             device.identity = device.identity | shown
 
     def _note_connect(
-        self, device_id: str | None, leaf: bytes | None, reason: str, *, accepted: bool, session: int | None
+        self,
+        device_id: str | None,
+        leaf: bytes | None,
+        reason: str,
+        address: str | None,
+        *,
+        accepted: bool,
+        session: int | None,
     ) -> None:
         self._journal.append(
             "connect",
@@ -156,6 +187,7 @@ class Sessions:
             accepted=accepted,
             reason=reason,
             sha256=sha256_thumbprint(leaf) if leaf else None,
+            address=address,
             session=session,
         )
 

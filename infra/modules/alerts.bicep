@@ -1,0 +1,216 @@
+// What somebody must learn of. The queries read the event names of shared/events.py; tests hold them to it.
+param location string
+param tags object
+param token string
+param insightsId string
+param vaultTopicId string
+param topicId string
+param provisioningServiceId string
+param hubId string
+param actionGroupId string
+
+var actionGroups = empty(actionGroupId) ? [] : [actionGroupId]
+var told = [for id in actionGroups: { actionGroupId: id }]
+
+// Severity 0 wakes somebody up. `window` is how far a query looks back, `every` how often it is asked.
+var rules = [
+  {
+    name: 'no-sweep'
+    severity: 1
+    every: 'PT15M'
+    window: 'PT3H'
+    description: 'Dead man: the hourly sweep was not completed for three hours. Nothing would notice an expiring certificate.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "swept" | summarize swept = count() | where swept == 0'
+  }
+  {
+    name: 'no-clock'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT15M'
+    description: 'Dead man: the timer that moves waiting rollovers on, every minute, was silent for a quarter of an hour.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "resumed" | summarize turns = count() | where turns == 0'
+  }
+  {
+    name: 'not-contained'
+    severity: 0
+    every: 'PT5M'
+    window: 'PT6H'
+    description: 'A breach was begun more than 15 minutes ago and is not contained.'
+    query: 'let done = traces | where tostring(split(message, " ")[0]) == "decided" and message has "step=verify_containment" and message has "verdict=AlreadyDone" | extend id = extract("rollover_id=(\\\\S+)", 1, message) | distinct id; traces | where tostring(split(message, " ")[0]) == "rollover_started" and message matches regex "plan=breach( |$)" and timestamp < ago(15m) | extend id = extract("rollover_id=(\\\\S+)", 1, message) | where id !in (done)'
+  }
+  {
+    name: 'breached-tried'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'The hub refused a contained device: a certificate that was reported compromised may have been tried again, or the device itself has not found its way back.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "breached_certificate_tried"'
+  }
+  {
+    name: 'breach-nominated'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'A hub identity accepts a certificate that nobody knows of. Nothing was done: look, and call a breach if it is one.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "breach_nominated"'
+  }
+  {
+    name: 'glass-broken'
+    severity: 0
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'Somebody confirmed a breach of more devices than the fuse allows, alone.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "glass_broken"'
+  }
+  {
+    name: 'needs-person'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'A rollover cannot go on without a person. GET /api/rollovers?status=needs_person says what to do.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "decided" and message has "verdict=NeedsPerson"'
+  }
+  {
+    name: 'poisoned'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'A step failed five times without a verdict.'
+    query: 'traces | where tostring(split(message, " ")[0]) == "poisoned"'
+  }
+  {
+    name: 'cannot-begin'
+    severity: 2
+    every: 'PT1H'
+    window: 'PT1H'
+    description: 'A certificate that is due belongs to no enrollment, or cannot be read. It will expire.'
+    query: 'traces | where tostring(split(message, " ")[0]) in ("cannot_begin", "target_failed", "row_unreadable")'
+  }
+  {
+    name: 'storage-down'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT15M'
+    description: 'The ledger or its queues do not answer, or lifecycle events cannot be published.'
+    query: 'traces | where tostring(split(message, " ")[0]) in ("storage_down", "announce_failed")'
+  }
+]
+
+resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2022-08-01-preview' = [
+  for rule in rules: {
+    name: 'rollover-${rule.name}-${token}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: 'Rollover: ${rule.name}'
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [insightsId]
+      evaluationFrequency: rule.every
+      windowSize: rule.window
+      autoMitigate: true
+      // Before the first log line there is no table to check the query against.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: 0
+            failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+          }
+        ]
+      }
+      actions: { actionGroups: actionGroups }
+    }
+  }
+]
+
+resource undelivered 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'rollover-undelivered-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Vault events could not be delivered for a day and lie in the container dead-letters. The sweep finds what they were about.'
+    severity: 2
+    enabled: true
+    scopes: [vaultTopicId]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT1H'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dead-lettered'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: told
+  }
+}
+
+resource unpublished 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'rollover-unpublished-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Subscribers of the lifecycle topic lose events: tickets or pages are missing.'
+    severity: 2
+    enabled: true
+    scopes: [topicId]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT1H'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dropped'
+          metricName: 'DroppedEventCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: told
+  }
+}
+
+// Keys of shared access policies pass every role by. Nobody needs them any more, so whoever reads or sets one is news.
+resource keysRead 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {
+  name: 'rollover-keys-read-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Somebody read, or could have set, the keys of DPS or hub.'
+    enabled: true
+    scopes: [provisioningServiceId, hubId]
+    condition: {
+      allOf: [
+        { field: 'category', equals: 'Administrative' }
+        {
+          anyOf: [
+            { field: 'operationName', equals: 'Microsoft.Devices/provisioningServices/listkeys/action' }
+            { field: 'operationName', equals: 'Microsoft.Devices/provisioningServices/keys/listkeys/action' }
+            { field: 'operationName', equals: 'Microsoft.Devices/provisioningServices/write' }
+            { field: 'operationName', equals: 'Microsoft.Devices/iotHubs/listkeys/action' }
+            { field: 'operationName', equals: 'Microsoft.Devices/iotHubs/iotHubKeys/listkeys/action' }
+            { field: 'operationName', equals: 'Microsoft.Devices/iotHubs/write' }
+          ]
+        }
+      ]
+    }
+    actions: { actionGroups: told }
+  }
+}
