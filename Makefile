@@ -1,7 +1,7 @@
 # The few verbs. `make rehearse` and `make test` work from a fresh clone.
 PY := .venv/bin/python
 SCENARIO ?= expiry
-.PHONY: setup rehearse test check check-infra lint types contracts proof bench
+.PHONY: setup rehearse test check check-infra lint types contracts contract contract-clean proof bench
 
 setup:
 	@sh scripts/setup.sh
@@ -41,3 +41,9 @@ proof: setup  ## the long proofs, whole: every kill point, every lost reply, man
 
 bench: setup  ## time and requests against plain scripts in the same run
 	@$(PY) -m bench
+
+contract: setup  ## what we believe of Azure, against the services that ROLLOVER_LIVE_* name (docs/contract.md); else the stand-in
+	@$(PY) -m pytest tests/contract --aim $(if $(TESTS),-k "$(TESTS)")
+
+contract-clean: setup  ## removes what broken runs of `make contract` left there
+	@$(PY) -m tests.contract.cleaning

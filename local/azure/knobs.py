@@ -62,6 +62,12 @@ class Knobs:
     # Hub: a disabled or deleted identity loses its live session after this long
     # (azure-iot-sdk-c#2300; seconds to a minute). Seconds, real time.
     identity_drop_delay_s: float = 0.2
+    # Hub: connectionState of an identity follows a connect or a disconnect this much later (docs: "Monitor device
+    # connection status" calls it good for development only). Seconds, real time.
+    connection_state_lag_s: float = 0.0
+    # DPS: is a registration under way given up when its enrollment is disabled meanwhile? No source; the careful
+    # reading is that the entry was judged at register, and the hub is still written.
+    disabling_stops_registration: bool = False
     # Key Vault events: NBF and EXP are numbers (formicalab/certlc, in production) or text (the page's sample).
     near_expiry_event: Literal["number", "string"] = "number"
     # Key Vault events: does a version born less than 30 days before its end get a CertificateNearExpiry? No source.

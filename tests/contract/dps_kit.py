@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from local.azure.dps.ca_certificates import CaCertificate
+from tests.contract.target import Target, at
 from tests.standin import StandIn
 
 VERSION = "2021-10-01"
@@ -131,9 +132,9 @@ def sha256_in(entry: dict[str, Any], slot: str) -> str | None:
     return info["sha256Thumbprint"] if info else None
 
 
-def service(azure: StandIn) -> DeviceProvisioningClient:
+def service(azure: StandIn | Target) -> DeviceProvisioningClient:
     """The real service client."""
-    return DeviceProvisioningClient.from_connection_string(azure.endpoints["dps"]["connection_string"])
+    return at(azure).dps()
 
 
 def token(azure: StandIn, principal: str = "operator", resource: str = "https://azure-devices-provisioning.net") -> str:
@@ -148,12 +149,13 @@ def token(azure: StandIn, principal: str = "operator", resource: str = "https://
     return str(answer.json()["access_token"])
 
 
-def call(azure: StandIn, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-    """A plain request of the service API, as operator, for what the client library hides."""
-    headers = {"Authorization": f"Bearer {token(azure)}", **more.pop("headers", {})}
+def call(azure: StandIn | Target, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
+    """A plain request of the service API, as its owner, for what the client library hides."""
+    target = at(azure)
+    headers = {"Authorization": target.dps_authorization(), **more.pop("headers", {})}
     params = more.pop("params", {"api-version": VERSION})
-    url = azure.endpoints["dps"]["service_url"] + path
-    return requests.request(method, url, json=body, headers=headers, params=params, timeout=10, **more)
+    url = target.endpoints["dps"]["service_url"] + path
+    return requests.request(method, url, json=body, headers=headers, params=params, timeout=30, **more)
 
 
 def add_ca(azure: StandIn, name: str, ca: Credential, *, verified: bool = True) -> None:
@@ -165,7 +167,7 @@ def add_ca(azure: StandIn, name: str, ca: Credential, *, verified: bool = True) 
 class Device:
     """A device that registers over HTTPS with a certificate of its own."""
 
-    azure: StandIn
+    azure: StandIn | Target
     registration_id: str
     credential: Credential
     folder: Path
@@ -173,14 +175,14 @@ class Device:
 
     def ask(self, method: str, rest: str = "", body: Any = None) -> requests.Response:
         """One request below /{idScope}/registrations/{registrationId}."""
-        dps = self.azure.endpoints["dps"]
+        dps = at(self.azure).endpoints["dps"]
         return requests.request(
             method,
-            f"{dps['service_url']}/{dps['id_scope']}/registrations/{self.registration_id}{rest}",
+            f"{dps['device_url']}/{dps['id_scope']}/registrations/{self.registration_id}{rest}",
             params={"api-version": self.version},
             json=body,
             cert=self.credential.files(self.folder),
-            timeout=10,
+            timeout=30,
         )
 
     def start(self) -> requests.Response:
@@ -191,10 +193,11 @@ class Device:
         """Register and wait for the end: the registration state, whatever its status."""
         answer = self.start()
         assert answer.status_code == 202, answer.text
-        deadline = time.monotonic() + 5
+        pace, operation = at(self.azure).pace, answer.json()["operationId"]
+        deadline = time.monotonic() + pace.patience
         while answer.status_code == 202 and time.monotonic() < deadline:
-            time.sleep(0.02)
-            answer = self.ask("GET", f"/operations/{answer.json()['operationId']}")
+            time.sleep(pace.poll)
+            answer = self.ask("GET", f"/operations/{operation}")
         assert answer.status_code == 200, answer.text
         state: dict[str, Any] = answer.json()["registrationState"]
         return state

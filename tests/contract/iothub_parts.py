@@ -13,31 +13,31 @@ from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
 from local.azure import sas
 from local.azure.x509 import sha256_thumbprint
 from tests.certificates import Made, a_certificate
+from tests.contract.target import Target, at
 from tests.standin import StandIn
 
 PATIENCE_S = 10.0
 
 
-def registry_manager(azure: StandIn) -> IoTHubRegistryManager:
-    """The service client, with the owner's connection string."""
-    return IoTHubRegistryManager.from_connection_string(azure.endpoints["iothub"]["connection_string"])
+def registry_manager(azure: StandIn | Target) -> IoTHubRegistryManager:
+    """The service client, of the hub's owner."""
+    return at(azure).registry()
 
 
-def job_manager(azure: StandIn) -> IoTHubJobManager:
-    """The job client, with the owner's connection string."""
-    return IoTHubJobManager.from_connection_string(azure.endpoints["iothub"]["connection_string"])
+def job_manager(azure: StandIn | Target) -> IoTHubJobManager:
+    """The job client, of the hub's owner."""
+    return at(azure).jobs()
 
 
 class Rest:
-    """The service API without a client in between, signed with a shared access policy."""
+    """The service API without a client in between."""
 
-    def __init__(self, azure: StandIn, policy: str = "iothubowner") -> None:
-        self._url = azure.endpoints["iothub"]["service_url"]
-        names = azure.world.names
-        expiry = int(time.time()) + 3600
-        token = sas.sign(names.hub_host, policy, names.hub_policies[policy], expiry)
+    def __init__(self, azure: StandIn | Target, authorization: str | None = None, about: str = "device") -> None:
+        target = at(azure)
+        self.about = about  # the device that a test's helpers speak of
+        self._url = target.endpoints["iothub"]["service_url"]
         self._session = requests.Session()
-        self._session.headers["Authorization"] = token
+        self._session.headers["Authorization"] = authorization or target.hub_authorization()
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
         """One request; underscores in header names stand for hyphens."""
@@ -66,7 +66,9 @@ def certificate(common_name: str = "device", *, starts_in_h: float = -1, ends_in
     return a_certificate(common_name, starts=now + timedelta(hours=starts_in_h), ends=now + timedelta(hours=ends_in_h))
 
 
-def device_client(azure: StandIn, device_id: str, made: Made, folder: Path, **options: Any) -> IoTHubDeviceClient:
+def device_client(
+    azure: StandIn | Target, device_id: str, made: Made, folder: Path, **options: Any
+) -> IoTHubDeviceClient:
     """azure-iot-device with a certificate; it reconnects only when told to, unless `options` say otherwise."""
     stem = folder / sha256_thumbprint(made.der)[:16]
     pem, key = stem.with_suffix(".pem"), stem.with_suffix(".key")
@@ -74,11 +76,16 @@ def device_client(azure: StandIn, device_id: str, made: Made, folder: Path, **op
     key.write_text(made.key_pem)
     return IoTHubDeviceClient.create_from_x509_certificate(
         X509(str(pem), str(key)),
-        azure.endpoints["iothub"]["device_host"],
+        at(azure).endpoints["iothub"]["device_host"],
         device_id,
-        server_verification_cert=Path(azure.endpoints["ca_file"]).read_text(),
-        **{"connection_retry": False, "auto_connect": False, "keep_alive": 30} | options,
+        **{"connection_retry": False, "auto_connect": False, "keep_alive": 30} | at(azure).device_options | options,
     )
+
+
+def by_policy(azure: StandIn, policy: str) -> str:
+    """The Authorization header of a shared access policy of the stand-in's hub."""
+    names = azure.world.names
+    return sas.sign(names.hub_host, policy, names.hub_policies[policy], int(time.time()) + 3600)
 
 
 def until(done: Callable[[], Any], what: str = "it") -> Any:

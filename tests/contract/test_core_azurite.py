@@ -3,6 +3,10 @@
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueClient
 
+from tests.contract.reasons import OURS
+
+pytestmark = OURS
+
 
 def test_queues_and_tables_work(azurite: str) -> None:
     queue = QueueClient.from_connection_string(azurite, "contract")

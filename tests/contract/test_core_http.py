@@ -17,7 +17,10 @@ from local.azure.tls import serve_tls, server_context
 from local.azure.world import World
 from tests.conftest import test_net
 from tests.contract.core_certificates import self_signed
+from tests.contract.reasons import OURS
 from tests.standin import LoopThread, StandIn
+
+pytestmark = OURS
 
 
 def get(azure: StandIn, path: str = "/certificates", method: str = "GET") -> requests.Response:

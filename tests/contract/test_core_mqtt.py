@@ -13,7 +13,10 @@ from local.azure.mqtt import MqttSession, matches, serve_mqtt
 from local.azure.tls import server_context
 from tests.conftest import test_net
 from tests.contract.core_certificates import self_signed
+from tests.contract.reasons import OURS
 from tests.standin import LoopThread
+
+pytestmark = OURS
 
 PORT = 18883
 

@@ -16,6 +16,9 @@ import pytest
 import requests
 
 from tests.conftest import test_net
+from tests.contract.reasons import OURS
+
+pytestmark = OURS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

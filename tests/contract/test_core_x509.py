@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from local.azure import x509
 from tests.contract.core_certificates import self_signed
+from tests.contract.reasons import OURS
+
+pytestmark = OURS
 
 
 @pytest.fixture(scope="module")

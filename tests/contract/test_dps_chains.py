@@ -16,7 +16,10 @@ from tests.contract.dps_kit import (
     x509_enrollment,
     x509_group,
 )
+from tests.contract.reasons import ARM
 from tests.standin import StandIn
+
+pytestmark = ARM
 
 UNAUTHORIZED = (401, 401002, "Unauthorized")
 NO_CA = (401, 401002, "CA certificate not found.")

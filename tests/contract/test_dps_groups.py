@@ -6,32 +6,41 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from tests.contract.dps_kit import add_ca, call, info_of, self_signed, service, sha256_in, x509_group
+from tests.contract.reasons import ARM
+from tests.contract.target import Target
 from tests.standin import StandIn
 
 OLD, NEW = self_signed("Root", ca=True), self_signed("Root", ca=True)
 
 
-def put(azure: StandIn, body: dict[str, Any], if_match: str | None = None) -> dict[str, Any]:
+def put(azure: StandIn | Target, body: dict[str, Any], if_match: str | None = None) -> dict[str, Any]:
     client = service(azure)
     return dict(client.enrollment_group.create_or_update(body["enrollmentGroupId"], body, if_match=if_match))
 
 
-def test_a_group_keeps_and_clears_slots_as_an_enrollment_does(azure: StandIn) -> None:
+@pytest.fixture
+def g1(target: Target) -> str:
+    """The ID of a group of this test."""
+    return target.group_id("g1")
+
+
+def test_a_group_keeps_and_clears_slots_as_an_enrollment_does(target: Target, g1: str) -> None:
     """azure-iot-cli-extension: one code path updates the slots of both kinds."""
-    first = put(azure, x509_group("g1", OLD))
+    first = put(target, x509_group(g1, OLD))
     assert sha256_in(first, "secondary") == OLD.sha256, "recorded, 2023: a lone primary is mirrored"
-    both = put(azure, x509_group("g1", info_of(first, "primary"), NEW), first["etag"])
+    both = put(target, x509_group(g1, info_of(first, "primary"), NEW), first["etag"])
     assert (sha256_in(both, "primary"), sha256_in(both, "secondary")) == (OLD.sha256, NEW.sha256)
-    last = put(azure, x509_group("g1", None, info_of(both, "secondary")), both["etag"])
+    last = put(target, x509_group(g1, None, info_of(both, "secondary")), both["etag"])
     assert (sha256_in(last, "primary"), sha256_in(last, "secondary")) == (None, NEW.sha256)
 
 
-def test_a_group_has_no_device_members(azure: StandIn) -> None:
+def test_a_group_has_no_device_members(target: Target, g1: str) -> None:
     """REST: EnrollmentGroup has neither deviceId nor registrationState."""
-    put(azure, x509_group("g1", OLD))
-    assert not {"deviceId", "registrationState"} & set(service(azure).enrollment_group.get("g1"))
+    put(target, x509_group(g1, OLD))
+    assert not {"deviceId", "registrationState"} & set(service(target).enrollment_group.get(g1))
 
 
+@ARM
 def test_a_group_may_name_two_ca_certificates(azure: StandIn) -> None:
     """azure-docs how-to-roll-certificates: the overlap of a CA roll."""
     add_ca(azure, "ca-2024", OLD)
@@ -40,6 +49,7 @@ def test_a_group_may_name_two_ca_certificates(azure: StandIn) -> None:
     assert shown["attestation"]["x509"] == {"caReferences": {"primary": "ca-2024", "secondary": "CA-2027"}}
 
 
+@ARM
 def test_a_lone_ca_name_is_not_mirrored(azure: StandIn) -> None:
     """Only certificates were recorded as mirrored (2023)."""
     add_ca(azure, "ca-2024", OLD)
@@ -47,6 +57,7 @@ def test_a_lone_ca_name_is_not_mirrored(azure: StandIn) -> None:
     assert shown["attestation"]["x509"]["caReferences"] == {"primary": "ca-2024"}
 
 
+@ARM
 def test_a_group_can_change_from_certificates_to_names(azure: StandIn) -> None:
     """azure-iot-cli-extension live tests: the other member is empty afterwards; and back."""
     add_ca(azure, "ca-2024", OLD)
@@ -73,6 +84,7 @@ REFUSED: dict[str, Any] = {
 }
 
 
+@ARM
 @pytest.mark.parametrize("attestation", REFUSED.values(), ids=REFUSED.keys())
 def test_a_group_that_breaks_a_rule_is_refused(azure: StandIn, attestation: dict[str, Any]) -> None:
     """REST: EnrollmentGroup, X509Attestation."""

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from tests.contract.dps_kit import Credential, Device, NotingHub, add_ca, call, self_signed, x509_group
+from tests.contract.reasons import RECORDED
 from tests.contract.shapes import differences, header_differences, recording
 from tests.standin import StandIn
+
+pytestmark = RECORDED
 
 HEADERS = ("Content-Type", "ETag", "x-ms-item-type", "x-ms-continuation", "x-ms-max-item-count")
 

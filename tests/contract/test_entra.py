@@ -7,8 +7,11 @@ import pytest
 import requests
 from azure.identity import ManagedIdentityCredential
 
+from tests.contract.reasons import ROLES
 from tests.contract.test_identity import ask, claims, now, vault_status
 from tests.standin import StandIn
+
+pytestmark = ROLES
 
 URI = "api://rollover"
 

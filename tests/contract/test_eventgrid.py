@@ -16,7 +16,10 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy, KeyType, LifetimeAction
 
 from tests.conftest import test_net
+from tests.contract.reasons import EVENTS
 from tests.standin import StandIn
+
+pytestmark = EVENTS
 
 DAY = 24 * 3600
 PREFIX = "Microsoft.KeyVault.Certificate"

@@ -13,7 +13,10 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.contract.reasons import ROLES
 from tests.standin import StandIn
+
+pytestmark = ROLES
 
 VAULT = "https://vault.azure.net"
 

@@ -9,7 +9,9 @@ from azure.identity import ManagedIdentityCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
 from msrest.exceptions import HttpOperationError
 
-from tests.contract.iothub_parts import Rest, certificate, job_manager, registry_manager
+from tests.contract.iothub_parts import Rest, by_policy, certificate, job_manager, registry_manager
+from tests.contract.reasons import OURS, QUOTAS, ROLES
+from tests.contract.target import Target
 from tests.standin import StandIn
 
 ROLE_REFUSAL = "ErrorCode:IotHubUnauthorized;Principal rollover is not authorized for {} due to no assigned permissions"
@@ -20,6 +22,7 @@ def by_token(azure: StandIn) -> IoTHubRegistryManager:
     return IoTHubRegistryManager.from_token_credential(host, ManagedIdentityCredential())
 
 
+@ROLES
 def test_both_clients_work_with_a_connection_string(azure: StandIn) -> None:
     """azure-iot-hub 2.7.0, `from_connection_string`; the host has a port."""
     registry_manager(azure).create_device_with_x509("device", "A" * 40, None, "enabled")
@@ -28,6 +31,7 @@ def test_both_clients_work_with_a_connection_string(azure: StandIn) -> None:
     assert error.value.response.status_code == 404
 
 
+@ROLES
 def test_both_clients_work_with_a_managed_identity(azure: StandIn) -> None:
     """azure-iot-hub 2.7.0, `from_token_credential`; audience https://iothubs.azure.net."""
     assert by_token(azure).create_device_with_x509("device", "A" * 40, None, "enabled").device_id == "device"
@@ -37,6 +41,7 @@ def test_both_clients_work_with_a_managed_identity(azure: StandIn) -> None:
     assert error.value.response.status_code == 404
 
 
+@ROLES
 @pytest.mark.parametrize(
     ("role", "may_write_device", "may_read_twin", "may_query"),
     [
@@ -72,6 +77,7 @@ def test_a_role_allows_what_azure_says(
         assert error.value.response.json()["Message"] == ROLE_REFUSAL.format(what)
 
 
+@ROLES
 @pytest.mark.parametrize(
     ("policy", "reads_registry", "writes_registry", "serves"),
     [
@@ -87,7 +93,7 @@ def test_a_policy_allows_what_its_rights_say(
 ) -> None:
     """docs: "Control access to IoT Hub by using shared access signatures", built-in policies."""
     Rest(azure).create("device", certificate())
-    rest = Rest(azure, policy)
+    rest = Rest(azure, by_policy(azure, policy))
     assert rest.call("GET", "/devices/device").ok is reads_registry
     assert rest.call("GET", "/statistics/devices").ok is reads_registry
     assert rest.call("POST", "/devices", []).ok is writes_registry
@@ -99,14 +105,15 @@ def test_a_policy_allows_what_its_rights_say(
 @pytest.mark.parametrize(
     "header", ["", "SharedAccessSignature sr=x&sig=x&se=9999999999&skn=iothubowner", "Bearer nonsense"]
 )
-def test_a_request_without_a_good_token_is_401002(azure: StandIn, header: str) -> None:
+def test_a_request_without_a_good_token_is_401002(target: Target, header: str, device_id: str) -> None:
     """azure-iot-sdk-java, ErrorMessageParser test: "ErrorCode:IotHubUnauthorizedAccess;Unauthorized"."""
-    answer = Rest(azure).call("GET", "/devices/device", Authorization=header)
+    answer = Rest(target).call("GET", f"/devices/{device_id}", Authorization=header)
     assert (answer.status_code, answer.headers["iothub-errorcode"]) == (401, "IotHubUnauthorizedAccess")
     assert answer.json()["Message"] == "ErrorCode:IotHubUnauthorizedAccess;Unauthorized"
     assert answer.json()["ExceptionMessage"].startswith("Tracking ID:")
 
 
+@QUOTAS
 @pytest.mark.parametrize(("with_header", "expected"), [(True, "1"), (False, None)])
 def test_a_throttled_call_is_429_with_or_without_retry_after(
     azure: StandIn, with_header: bool, expected: str | None
@@ -121,6 +128,7 @@ def test_a_throttled_call_is_429_with_or_without_retry_after(
     assert answer.headers.get("Retry-After") == expected
 
 
+@QUOTAS
 def test_the_quota_grows_with_the_units(azure: StandIn) -> None:
     """docs: quotas and throttling: 100 registry operations a minute and unit on S1."""
     azure.control.patch("/throttles", {"hub_tier": "S1", "hub_units": 2})
@@ -134,6 +142,7 @@ def test_the_quota_grows_with_the_units(azure: StandIn) -> None:
     assert rest.call("GET", "/devices").status_code == 200
 
 
+@OURS
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -156,8 +165,8 @@ def test_what_is_not_emulated_says_so_by_name(azure: StandIn, method: str, path:
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
-def test_a_body_that_is_no_object_is_refused(azure: StandIn, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(target: Target, body: bytes, device_id: str) -> None:
     """ErrorCode.cs: 400004 ArgumentInvalid."""
-    rest = Rest(azure)
-    answer = rest._session.put(f"{rest._url}/devices/device?api-version=2021-04-12", data=body, timeout=10)
+    rest = Rest(target)
+    answer = rest._session.put(f"{rest._url}/devices/{device_id}?api-version=2021-04-12", data=body, timeout=10)
     assert (answer.status_code, answer.headers["iothub-errorcode"]) == (400, "ArgumentInvalid")

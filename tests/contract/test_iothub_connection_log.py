@@ -15,7 +15,10 @@ from azure.iot.device.exceptions import ConnectionFailedError, CredentialError
 from tests.certificates import Made
 from tests.conftest import test_net
 from tests.contract.iothub_parts import Rest, certificate, device_client, until
+from tests.contract.reasons import LOG
 from tests.standin import StandIn
+
+pytestmark = LOG
 
 Record = dict[str, Any]
 PORT = 8097

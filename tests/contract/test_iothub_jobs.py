@@ -13,6 +13,8 @@ from azure.iot.hub import IoTHubJobManager
 from azure.iot.hub.models import CloudToDeviceMethod, JobRequest, Twin
 
 from tests.contract.iothub_parts import Rest, certificate, device_client, job_manager, until
+from tests.contract.reasons import CLOCK, JOBS, KNOBS, QUOTAS
+from tests.contract.target import Target
 from tests.standin import StandIn
 
 METHOD = {"methodName": "reprovision", "payload": {}, "responseTimeoutInSeconds": 5}
@@ -21,9 +23,9 @@ Connect = Callable[..., IoTHubDeviceClient]
 
 
 @pytest.fixture
-def rest(azure: StandIn) -> Rest:
-    azure.control.patch("/knobs", {"job_start_delay_s": 0.05})
-    return Rest(azure)
+def rest(target: Target) -> Rest:
+    target.hurry(job_start_delay_s=0.05)
+    return Rest(target)
 
 
 @pytest.fixture
@@ -77,6 +79,7 @@ def rows(rest: Rest, job_id: str = "job") -> dict[str, dict[str, Any]]:
     return {row["deviceId"]: row for row in answer.json()}
 
 
+@JOBS
 def test_a_job_is_completed_although_devices_failed(rest: Rest, jobs: IoTHubJobManager, connect: Connect) -> None:
     """docs: "Schedule jobs on multiple devices" and "Queries for IoT Hub jobs": look at statistics and rows."""
     connect("good", 200)
@@ -106,6 +109,7 @@ def test_a_job_is_completed_although_devices_failed(rest: Rest, jobs: IoTHubJobM
     assert done.end_time is not None
 
 
+@JOBS
 def test_a_job_updates_twins(rest: Rest, jobs: IoTHubJobManager) -> None:
     """docs: "Schedule jobs on multiple devices", scheduleUpdateTwin; `*` means every device."""
     rest.create("a", certificate())
@@ -122,6 +126,7 @@ def test_a_job_updates_twins(rest: Rest, jobs: IoTHubJobManager) -> None:
     assert [rest.call("GET", f"/twins/{name}").json()["tags"] for name in "ab"] == [{"wave": 1}] * 2
 
 
+@JOBS
 def test_a_stale_etag_fails_the_device_and_not_the_job(rest: Rest) -> None:
     """docs: "Schedule jobs on multiple devices", updateTwin with an etag."""
     rest.create("device", certificate())
@@ -130,6 +135,7 @@ def test_a_stale_etag_fails_the_device_and_not_the_job(rest: Rest) -> None:
     assert rows(rest)["device"]["error"]["code"] == "412001"
 
 
+@KNOBS
 def test_a_job_goes_from_queued_over_scheduled_to_running(azure: StandIn, rest: Rest, connect: Connect) -> None:
     """docs: "Schedule jobs on multiple devices", job status; azure-iot-cli-extension's live tests wait for it."""
     client = connect("slow")
@@ -144,6 +150,7 @@ def test_a_job_goes_from_queued_over_scheduled_to_running(azure: StandIn, rest: 
     assert rows(rest)["slow"]["error"] == {"code": "404103", "description": "Device unavailable"}
 
 
+@CLOCK
 def test_a_job_for_later_waits_on_the_services_clock(azure: StandIn, rest: Rest) -> None:
     """docs: "Schedule jobs on multiple devices", startTime."""
     rest.create("device", certificate())
@@ -155,6 +162,7 @@ def test_a_job_for_later_waits_on_the_services_clock(azure: StandIn, rest: Rest)
     assert reached(rest, "completed")["deviceJobStatistics"]["succeededCount"] == 1
 
 
+@CLOCK
 def test_the_devices_are_chosen_when_the_job_starts(azure: StandIn, rest: Rest, connect: Connect) -> None:
     """docs: "Schedule jobs on multiple devices": the condition is evaluated at the start, and never again."""
     put(rest, "wave", type="scheduleDeviceMethod", cloudToDeviceMethod=METHOD, startTime=in_an_hour())
@@ -171,6 +179,7 @@ def test_the_devices_are_chosen_when_the_job_starts(azure: StandIn, rest: Rest, 
     assert set(rows(rest, "wave")) == {"before"}
 
 
+@JOBS
 def test_only_a_scheduled_job_can_be_cancelled(rest: Rest, jobs: IoTHubJobManager) -> None:
     """azure-iot-cli-extension's live tests wait for "scheduled" before they cancel."""
     put(rest, startTime=in_an_hour())
@@ -182,6 +191,7 @@ def test_only_a_scheduled_job_can_be_cancelled(rest: Rest, jobs: IoTHubJobManage
     assert rest.call("POST", "/jobs/v2/other/cancel").headers["iothub-errorcode"] == "InvalidOperation"
 
 
+@QUOTAS
 @pytest.mark.parametrize(("tier", "most"), [("S1", 1), ("S2", 5), ("S3", 10)])
 def test_a_tier_allows_so_many_active_jobs(azure: StandIn, rest: Rest, tier: str, most: int) -> None:
     """docs: quotas and throttling; 429004 ThrottlingMaxActiveJobCountExceeded."""
@@ -195,6 +205,7 @@ def test_a_tier_allows_so_many_active_jobs(azure: StandIn, rest: Rest, tier: str
     assert put(rest, "one-more").status_code == 200
 
 
+@JOBS
 def test_a_job_id_is_used_once(rest: Rest) -> None:
     """docs: a job ID is unique; the conflict's own number is not documented."""
     put(rest)
@@ -202,9 +213,10 @@ def test_a_job_id_is_used_once(rest: Rest) -> None:
     assert put(rest).status_code == 409
 
 
-def test_an_unknown_job_is_not_found(rest: Rest) -> None:
+def test_an_unknown_job_is_not_found(target: Target, rest: Rest) -> None:
     """ErrorCode.cs: 404002 JobNotFound."""
-    for answer in (rest.call("GET", "/jobs/v2/none"), rest.call("POST", "/jobs/v2/none/cancel")):
+    none = target.device_id("job")
+    for answer in (rest.call("GET", f"/jobs/v2/{none}"), rest.call("POST", f"/jobs/v2/{none}/cancel")):
         assert (answer.status_code, answer.headers["iothub-errorcode"]) == (404, "JobNotFound")
 
 
@@ -219,12 +231,15 @@ def test_an_unknown_job_is_not_found(rest: Rest) -> None:
         {"type": "scheduleDeviceMethod", "cloudToDeviceMethod": {"methodName": "m", "responseTimeoutInSeconds": 1}},
     ],
 )
-def test_a_job_that_is_not_understood_is_refused(rest: Rest, wrong: dict[str, Any]) -> None:
+def test_a_job_that_is_not_understood_is_refused(target: Target, rest: Rest, wrong: dict[str, Any]) -> None:
     """REST: Jobs - Create Scheduled Job."""
-    assert put(rest, **wrong).status_code == 400
-    assert rest.call("GET", "/jobs/v2/job").status_code == 404
+    job = target.device_id("job")
+    nobody = {"queryCondition": f"deviceId = '{job}'"}  # should it be taken after all, it finds no device
+    assert put(rest, job, **nobody | wrong).status_code == 400
+    assert rest.call("GET", f"/jobs/v2/{job}").status_code == 404
 
 
+@JOBS
 def test_the_list_is_a_bare_array_narrowed_by_type_and_status(rest: Rest) -> None:
     """azure-iot-sdk-python#423: an array, which azure-iot-hub cannot read and az can."""
     put(rest, "later", startTime=in_an_hour())
@@ -240,6 +255,7 @@ def test_the_list_is_a_bare_array_narrowed_by_type_and_status(rest: Rest) -> Non
     assert rest.call("GET", "/jobs").json() == []
 
 
+@QUOTAS
 def test_devices_are_reached_at_the_tiers_pace(azure: StandIn, rest: Rest) -> None:
     """docs: quotas and throttling, "jobs device operations": 10 a second on S1."""
     for number in range(4):
@@ -251,6 +267,7 @@ def test_devices_are_reached_at_the_tiers_pace(azure: StandIn, rest: Rest) -> No
     assert time.monotonic() - started >= 0.4
 
 
+@CLOCK
 def test_a_job_ends_when_its_time_is_up(azure: StandIn, rest: Rest, connect: Connect) -> None:
     """docs: "Schedule jobs on multiple devices", maxExecutionTimeInSeconds."""
     client = connect("silent")
@@ -262,6 +279,7 @@ def test_a_job_ends_when_its_time_is_up(azure: StandIn, rest: Rest, connect: Con
     assert reached(rest, "completed")["deviceJobStatistics"]["failedCount"] == 1
 
 
+@JOBS
 def test_rows_of_a_job_can_be_filtered_by_the_documented_names(rest: Rest) -> None:
     """docs: "Queries for IoT Hub jobs": it filters by createdTimeUtc although rows say createdDateTimeUtc."""
     rest.create("device", certificate())

@@ -13,21 +13,23 @@ from azure.iot.device import IoTHubDeviceClient, MethodRequest, MethodResponse
 from azure.iot.hub.models import CloudToDeviceMethod
 
 from tests.contract.iothub_parts import Rest, certificate, device_client, registry_manager
+from tests.contract.reasons import QUOTAS
+from tests.contract.target import Target
 from tests.standin import StandIn
 
 CALL = {"methodName": "reprovision", "payload": {"rollover_id": "r1"}, "responseTimeoutInSeconds": 5}
 
 
 @pytest.fixture
-def rest(azure: StandIn) -> Rest:
-    return Rest(azure)
+def rest(target: Target, device_id: str) -> Rest:
+    return Rest(target, about=device_id)
 
 
 @pytest.fixture
-def device(azure: StandIn, rest: Rest, tmp_path: Path) -> Iterator[IoTHubDeviceClient]:
+def device(target: Target, rest: Rest, tmp_path: Path) -> Iterator[IoTHubDeviceClient]:
     made = certificate()
-    rest.create("device", made)
-    client = device_client(azure, "device", made, tmp_path)
+    rest.create(rest.about, made)
+    client = device_client(target, rest.about, made, tmp_path)
     client.connect()
     yield client
     client.shutdown()
@@ -46,7 +48,7 @@ def answer_with(client: IoTHubDeviceClient, status: int, payload: Any) -> list[M
 
 
 def invoke(rest: Rest, call: dict[str, Any] = CALL) -> requests.Response:
-    return rest.call("POST", "/twins/device/methods", call)
+    return rest.call("POST", f"/twins/{rest.about}/methods", call)
 
 
 def document(answer: requests.Response) -> dict[str, Any]:
@@ -57,11 +59,11 @@ def document(answer: requests.Response) -> dict[str, Any]:
     return inner
 
 
-def test_the_answer_is_the_devices_own(azure: StandIn, rest: Rest, device: IoTHubDeviceClient) -> None:
+def test_the_answer_is_the_devices_own(target: Target, rest: Rest, device: IoTHubDeviceClient, device_id: str) -> None:
     """docs: "Understand and invoke direct methods": 200, with the status that the device chose."""
     calls = answer_with(device, 409, {"state": "no-certificate"})
-    result = registry_manager(azure).invoke_device_method(
-        "device", CloudToDeviceMethod(method_name="reprovision", payload={"rollover_id": "r1"})
+    result = registry_manager(target).invoke_device_method(
+        device_id, CloudToDeviceMethod(method_name="reprovision", payload={"rollover_id": "r1"})
     )
     assert (result.status, result.payload) == (409, {"state": "no-certificate"})
     assert (calls[0].name, calls[0].payload) == ("reprovision", {"rollover_id": "r1"})
@@ -84,9 +86,9 @@ def test_an_unknown_device_is_404001(rest: Rest) -> None:
     assert document(answer)["errorCode"] == 404001
 
 
-def test_a_device_that_is_away_is_404103(rest: Rest) -> None:
+def test_a_device_that_is_away_is_404103(rest: Rest, device_id: str) -> None:
     """azure-iot-sdk-csharp#3442: the same HTTP status, another number in a document inside the body."""
-    rest.create("device", certificate())
+    rest.create(device_id, certificate())
     answer = invoke(rest)
     assert (answer.status_code, answer.headers["iothub-errorcode"]) == (404, "DeviceNotOnline")
     assert document(answer)["errorCode"] == 404103
@@ -131,9 +133,9 @@ def test_the_connect_timeout_waits_for_the_device(rest: Rest, device: IoTHubDevi
     assert invoke(rest, CALL | {"connectTimeoutInSeconds": 5}).json()["payload"] == "back"
 
 
-def test_the_connect_timeout_ends(rest: Rest) -> None:
+def test_the_connect_timeout_ends(rest: Rest, device_id: str) -> None:
     """docs: "Understand and invoke direct methods", connectTimeoutInSeconds."""
-    rest.create("device", certificate())
+    rest.create(device_id, certificate())
     started = time.monotonic()
     assert document(invoke(rest, CALL | {"connectTimeoutInSeconds": 1}))["errorCode"] == 404103
     assert time.monotonic() - started >= 1
@@ -149,15 +151,16 @@ def test_the_connect_timeout_ends(rest: Rest) -> None:
         ({"payload": "x" * 128 * 1024}, "MessageTooLarge"),
     ],
 )
-def test_a_call_out_of_bounds_is_refused(rest: Rest, wrong: dict[str, Any], name: str) -> None:
+def test_a_call_out_of_bounds_is_refused(rest: Rest, wrong: dict[str, Any], name: str, device_id: str) -> None:
     """docs: "Understand and invoke direct methods": 5 to 300 s, 128 KB."""
-    rest.create("device", certificate())
+    rest.create(device_id, certificate())
     assert invoke(rest, CALL | wrong).headers["iothub-errorcode"] == name
 
 
-def test_methods_are_metered_in_4_kb(azure: StandIn, rest: Rest) -> None:
+@QUOTAS
+def test_methods_are_metered_in_4_kb(azure: StandIn, rest: Rest, device_id: str) -> None:
     """docs: quotas and throttling; S1: 160 KB a second and unit."""
-    rest.create("device", certificate())
+    rest.create(device_id, certificate())
     azure.control.patch("/throttles", {"limits": {"iothub/methods": {"amount": 3, "per_s": 3600}}})
     assert invoke(rest, CALL | {"payload": "x" * 5000}).status_code == 404
     assert invoke(rest, CALL).status_code == 404

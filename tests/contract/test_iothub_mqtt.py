@@ -10,7 +10,10 @@ import pytest
 
 from tests.certificates import Made
 from tests.contract.iothub_parts import PATIENCE_S, Rest, certificate, journal
+from tests.contract.reasons import PACKETS
 from tests.standin import StandIn
+
+pytestmark = PACKETS
 
 TOPICS = (
     "$iothub/methods/POST/#",

@@ -7,6 +7,9 @@ import pytest
 from local.azure.iothub.provisioning import Policy
 from local.azure.iothub.refusals import Throttled
 from local.azure.world import World
+from tests.contract.reasons import INSIDE
+
+pytestmark = INSIDE
 
 OLD, NEW = "A" * 64, "B" * 64
 

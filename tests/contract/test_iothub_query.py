@@ -8,6 +8,8 @@ from azure.iot.hub.models import QuerySpecification
 from local.azure.iothub.query_language import parse, parse_condition
 from local.azure.iothub.query_tokens import QueryError
 from tests.contract.iothub_parts import Rest, certificate, registry_manager
+from tests.contract.reasons import INSIDE, KNOBS, QUERIES
+from tests.contract.target import Target
 from tests.standin import StandIn
 
 ROW = {
@@ -20,14 +22,15 @@ ROW = {
 
 
 @pytest.fixture
-def rest(azure: StandIn) -> Rest:
-    return Rest(azure)
+def rest(target: Target) -> Rest:
+    return Rest(target)
 
 
 def finds(condition: str) -> bool:
     return parse_condition(condition).finds(ROW)
 
 
+@INSIDE
 @pytest.mark.parametrize(
     "condition",
     [
@@ -62,6 +65,7 @@ def test_a_condition_finds_the_device(condition: str) -> None:
     assert finds(condition)
 
 
+@INSIDE
 @pytest.mark.parametrize(
     "condition",
     [
@@ -86,6 +90,7 @@ def test_a_condition_does_not_find_the_device(condition: str) -> None:
     assert not finds(condition)
 
 
+@INSIDE
 def test_and_binds_closer_than_or() -> None:
     """docs: "IoT Hub query language - expressions and conditions", operators."""
     assert finds("status = 'enabled' OR tags.floor = 0 AND tags.floor = 0")
@@ -93,6 +98,7 @@ def test_and_binds_closer_than_or() -> None:
     assert not finds("NOT (tags.other = 1 OR status = 'enabled')")
 
 
+@INSIDE
 @pytest.mark.parametrize(
     ("query", "token"),
     [
@@ -121,6 +127,7 @@ def test_what_is_not_emulated_is_refused_by_name(query: str, token: str) -> None
         parse(query)
 
 
+@QUERIES
 def test_a_refused_query_is_a_bad_request(rest: Rest) -> None:
     """ErrorCode.cs: 400004 ArgumentInvalid."""
     answer = rest.query("SELECT * FROM devices HAVING deviceId")
@@ -130,6 +137,7 @@ def test_a_refused_query_is_a_bad_request(rest: Rest) -> None:
     assert rest.call("POST", "/devices/query", {}).status_code == 400
 
 
+@QUERIES
 def test_the_real_client_reads_twins_and_projections(azure: StandIn, rest: Rest) -> None:
     """azure-iot-hub 2.7.0 reads every row as a Twin; unknown columns land in additional_properties."""
     created = rest.create("device", certificate(), status="disabled")
@@ -144,6 +152,7 @@ def test_the_real_client_reads_twins_and_projections(azure: StandIn, rest: Rest)
     assert part.items[0].additional_properties == {"leaf": whole.items[0].x509_thumbprint.primary_thumbprint}
 
 
+@QUERIES
 def test_a_result_comes_page_by_page(rest: Rest) -> None:
     """REST: Query - Get Twins, headers x-ms-max-item-count and x-ms-continuation; the last page has no token."""
     made = certificate()
@@ -161,6 +170,7 @@ def test_a_result_comes_page_by_page(rest: Rest) -> None:
     assert headers == {"x_ms_continuation": ""}
 
 
+@QUERIES
 def test_a_full_last_page_has_no_continuation(rest: Rest) -> None:
     """REST: Query - Get Twins."""
     for number in range(2):
@@ -170,23 +180,27 @@ def test_a_full_last_page_has_no_continuation(rest: Rest) -> None:
     assert "x-ms-continuation" not in answer.headers
 
 
+@QUERIES
 @pytest.mark.parametrize("headers", [{"x_ms_max_item_count": "0"}, {"x_ms_max_item_count": "1001"}])
 def test_a_page_size_out_of_bounds_is_refused(rest: Rest, headers: dict[str, str]) -> None:
     """docs: quotas and throttling."""
     assert rest.query("SELECT * FROM devices", **headers).status_code == 400
 
 
+@QUERIES
 def test_a_continuation_of_another_hub_is_refused(rest: Rest) -> None:
     """REST: Query - Get Twins; the token is opaque."""
     assert rest.query("SELECT * FROM devices", x_ms_continuation="%%%").status_code == 400
 
 
+@QUERIES
 def test_a_query_sees_a_write_at_once_without_lag(rest: Rest) -> None:
     """Knob hub_query_lag_s at 0."""
     rest.create("device", certificate())
     assert len(rest.query("SELECT * FROM devices").json()) == 1
 
 
+@KNOBS
 def test_a_query_lags_behind_the_registry(azure: StandIn, rest: Rest) -> None:
     """Knob hub_query_lag_s: docs call query results eventually consistent; a GET is not."""
     rest.create("old", certificate())

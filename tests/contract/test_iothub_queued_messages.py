@@ -6,7 +6,10 @@ import pytest
 from azure.iot.hub import IoTHubRegistryManager
 
 from tests.contract.iothub_parts import Rest, certificate, registry_manager
+from tests.contract.reasons import CONTROL
 from tests.standin import StandIn
+
+pytestmark = CONTROL
 
 A, B = "A" * 64, "B" * 64
 

@@ -10,7 +10,10 @@ import pytest
 import requests
 from azure.identity import ManagedIdentityCredential
 
+from tests.contract.reasons import RECORDED
 from tests.standin import StandIn
+
+pytestmark = RECORDED
 
 RECORDING = Path(__file__).parent / "recordings" / "kv_crud_7.3.json"
 ENTRIES: list[dict[str, Any]] = json.loads(RECORDING.read_text())["entries"]

@@ -10,7 +10,10 @@ from azure.keyvault.certificates import CertificateClient, CertificateContentTyp
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
+from tests.contract.reasons import ROLES
 from tests.standin import StandIn
+
+pytestmark = ROLES
 
 
 def make(azure: StandIn, **policy: Any) -> Any:

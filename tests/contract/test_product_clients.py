@@ -17,8 +17,11 @@ from shared.enrollment import Slot
 from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
 from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
 from tests.contract.iothub_parts import Rest, certificate
+from tests.contract.reasons import CLIENTS
 from tests.fakes import some_settings
 from tests.standin import StandIn
+
+pytestmark = CLIENTS
 
 ROOT = self_signed("Root", ca=True)
 LEAF, OTHER = ROOT.issue("dev1"), self_signed("dev2")

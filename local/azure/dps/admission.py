@@ -66,6 +66,11 @@ class Admissions:
             raise Unauthorized
         return self._group(path, steps, verified, now)
 
+    def current(self, admission: Admission) -> Entry | None:
+        """The entry of an admission as it stands now; None when it was deleted."""
+        entries = self.enrollments if admission.kind == self.enrollments.kind else self.groups
+        return entries.find(admission.entry.id, 0)
+
     def check_leaf(self, registration_id: str, leaf: bytes, now: datetime) -> None:
         """Unauthorized unless the leaf has the right name and is valid now. ValueError if unreadable.
 

@@ -68,7 +68,7 @@ class Assignments:
     ) -> Assignment:
         """Admit a device, or refuse. The entry is judged now; the hub is written `assign_delay_s` later.
 
-        So a registration under way still ends at the hub if its entry is disabled meanwhile.
+        So a registration under way still ends at the hub if its entry is disabled meanwhile, unless a knob says no.
         """
         asked = _checked(registration_id, body)
         if asked.get("csr") is not None:
@@ -152,7 +152,7 @@ class Assignments:
 
     def _outcome(self, one: Assignment, admission: Admission) -> dict[str, Any]:
         entry, hub = admission.entry, self._world.hub
-        if not entry.enabled:
+        if not entry.enabled or self._disabled_meanwhile(admission):
             return {"status": "disabled"}
         device_id = entry.document.get("deviceId", one.registration_id)
         try:
@@ -176,6 +176,13 @@ class Assignments:
             "status": "assigned",
             "substatus": substatus,
         }
+
+    def _disabled_meanwhile(self, admission: Admission) -> bool:
+        """Whether the entry stands disabled by now, and that counts (knob `disabling_stops_registration`)."""
+        if not self._world.knobs.disabling_stops_registration:
+            return False
+        current = self._admissions.current(admission)
+        return current is not None and not current.enabled
 
     def _hub_slots(self, entry: Entry, presented: str) -> tuple[str, str]:
         held = entry.attestation.certificates

@@ -92,7 +92,7 @@ class Sessions:
             self._kept_subscriptions.pop(device_id, None)
         else:
             mqtt.subscriptions = self._kept_subscriptions.setdefault(device_id, mqtt.subscriptions)
-        self._show(device_id, connectionState="Connected", connectionStateUpdatedTime=self._now())
+        self._show_state(device_id, "Connected")
         self._note_connect(device_id, leaf, "accepted", mqtt.address, accepted=True, session=connection.number)
         self._log.connected(device_id, mqtt.address)
 
@@ -134,7 +134,7 @@ class Sessions:
     def _end(self, connection: Connection, reason: str) -> None:
         device_id = connection.device_id
         del self._live[device_id]
-        self._show(device_id, connectionState="Disconnected", connectionStateUpdatedTime=self._now())
+        self._show_state(device_id, "Disconnected")
         self._journal.append(
             "disconnect",
             service="iothub",
@@ -146,6 +146,22 @@ class Sessions:
         self._log.disconnected(device_id, connection.mqtt.address, CODES.get(reason, REMOTE))
         for tell in self.ended:
             tell(device_id)
+
+    def _show_state(self, device_id: str, state: str) -> None:
+        """Let the identity say whether its device is connected, now or later (knob `connection_state_lag_s`)."""
+        device = self._store.devices.get(device_id)
+        if device is None:
+            return
+
+        def show() -> None:
+            if self._store.devices.get(device_id) is device:  # not an identity that was made again meanwhile
+                self._show(device_id, connectionState=state, connectionStateUpdatedTime=self._now())
+
+        if lag_s := self._knobs.connection_state_lag_s:
+            self._show(device_id)
+            asyncio.get_running_loop().call_later(lag_s, show)
+        else:
+            show()
 
     def _show(self, device_id: str, **fields: str) -> None:
         device = self._store.devices.get(device_id)
