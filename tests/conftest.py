@@ -1,5 +1,6 @@
 """Fixtures that every test may use: the stand-in for Azure, once for each session, and fresh for each test."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -76,3 +77,13 @@ def azurite() -> Iterator[str]:
     yield azurite_process.connection_string(host)
     process.terminate()
     process.wait(30)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """No log lines of the product: thousands of runs have too many of them."""
+    logger = logging.getLogger("rollover")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotFound, RolloverError, ServiceUnavailable
 from shared.group import Group
 from shared.ledger import Ledger, Row, Write
+from shared.looks import Looks
 from shared.previews import Previews
 from shared.rollover import Step
 from shared.seen import Job, VaultVersion
@@ -78,6 +80,8 @@ class Flaky:
             nudges=self,
             topic=_Topic(self),
             callers=stage.world.callers,
+            devices=Devices(self),
+            looks=Looks(self),
             settings=stage.world.settings,
             now=stage.clock,
         )

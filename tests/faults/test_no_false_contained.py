@@ -4,7 +4,6 @@ The oracle is the true state of DPS and hub, not what the product read. It is lo
 from the moment the ledger says contained for as long as it does.
 """
 
-import logging
 import time
 from collections import Counter
 from datetime import timedelta
@@ -36,9 +35,7 @@ KINDS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("rollover").setLevel(logging.CRITICAL)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.proof

@@ -5,7 +5,6 @@ a person slipping in before any write; the device moving or falling back; time; 
 editing the enrollment or deleting the identity. I6 (ETags) is asserted by the in-memory services at every write.
 """
 
-import logging
 from dataclasses import dataclass
 
 import pytest
@@ -19,9 +18,7 @@ from tests.walk.model import Knobs, a_state
 SEED = 20261124
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("rollover").setLevel(logging.CRITICAL)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ who connects and stays connected; a call out of any state of an open expiry roll
 mode; cancel, retry, approve, disallow, allow; a person's hand in DPS or at the hub; the vault.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,9 +23,7 @@ SEED = 20261125
 DISABLE, REPROVISION = Mode.DISABLE, Mode.REPROVISION
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("rollover").setLevel(logging.CRITICAL)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def _modes(name: str, knobs: BreachKnobs) -> dict[str, BreachKnobs]:
