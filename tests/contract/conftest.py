@@ -127,7 +127,12 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     aim = request.config.stash[AIM]
     if aim is None:
         yield at(request.getfixturevalue("azure"))
-        return
+    else:
+        yield from real_target(aim)
+
+
+def real_target(aim: Aim) -> Iterator[Target]:
+    """Real services for one test, and nothing left of it there."""
     aimed = real(aim)
     yield aimed
     left = aimed.created.remove(aimed)

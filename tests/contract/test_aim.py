@@ -150,8 +150,11 @@ FILE = "tests/contract/test_dps_bulk_and_query.py"
 SOME = "test_a_bulk_delete_names or test_groups_have_the_same_bulk"
 
 
-def test_a_run_on_real_services_says_what_it_makes_and_leaves_nothing(azure: StandIn) -> None:
+@pytest.mark.proof
+def test_a_run_on_real_services_says_what_it_makes_and_leaves_nothing(azure: StandIn, whole: bool) -> None:
     """All of the real way, in another process: variables, announcement, sweep, tests, cleaning, count."""
+    if not whole:
+        return  # the sample: the tests below, in this process
     environment = {**os.environ, **variables(azure), "AZURE_CLIENT_ID": "operator"}
     command = [sys.executable, "-m", "pytest", FILE, "--aim", "-k", SOME, "-p", "no:cacheprovider"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -177,6 +180,22 @@ def test_nothing_is_met_without_the_acknowledgement(
     at_home = SimpleNamespace(stash=pytest.Stash(), getoption=lambda _name: False)
     ours.pytest_configure(at_home)
     assert at_home.stash[ours.AIM] is None
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_test_on_real_services_removes_what_it_made_or_fails(
+    azure: StandIn, request: pytest.FixtureRequest, refused: bool
+) -> None:
+    ours = request.config.pluginmanager.get_plugin(str(ROOT / "tests/contract/conftest.py"))
+    life = ours.real_target(read_aim(variables(azure)))
+    target = next(life)
+    name = target.registration_id()
+    service(target).enrollment.create_or_update(name, x509_enrollment(name, self_signed(name)))
+    if refused:
+        azure.control.post("/faults", {"kind": "status", "operation": "DeleteEnrollment", "status": 403, "times": 1})
+    with pytest.raises(AssertionError if refused else StopIteration, match=f"{name}: 403" if refused else None):
+        next(life)
+    assert left(azure)["enrollments"] == refused
 
 
 def test_a_real_target_works_by_key_or_by_identity_and_removes_all_that_it_names(

@@ -28,6 +28,8 @@ DOUBTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a registration enables a disabled identity": ({"reregistration_reenables_identity": True}, {}),
     "writes take a second to reach registrations": ({"auth_propagation_s": 1.0}, {}),
     "the hub takes three seconds to end a session": ({"identity_drop_delay_s": 3.0}, {}),
+    "a registration under way ends with its disabled entry": ({"disabling_stops_registration": True}, {}),
+    "the identity says two seconds late who is connected": ({"connection_state_lag_s": 2.0}, {}),
     "the session is dropped when thumbprints change": ({"drop_session_on_thumbprint_change": True}, {}),
 }
 CASES = [(mode, doubt) for mode in MODES for doubt in DOUBTS]
