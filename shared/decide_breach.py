@@ -28,7 +28,7 @@ from shared.exposure import (
 )
 from shared.incident import Incident, Mode
 from shared.pacing import job_patience, pace
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Rollover, Step, Verdict, Wait, has_waited
+from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Plan, Rollover, Step, Verdict, Wait, has_waited
 from shared.seen import Observation, Policy, Sources
 
 EVICTION_PATIENCE = timedelta(minutes=2)
@@ -362,6 +362,8 @@ def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, _po
         )
     if not enrollment.enabled:
         return Back("somebody disabled the enrollment again", Step.ENABLE_ENROLLMENT)
+    if rollover.plan is Plan.BREACH_REPROVISION and removed is None:
+        return AlreadyDone("the identity was kept, and with it its twin; nothing is to be restored")
     if not _is_back(rollover, seen):
         why = "the device is not back yet: it must register with its new certificate"
         return Wait(

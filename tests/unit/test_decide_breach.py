@@ -572,6 +572,14 @@ def test_restore_twin(case):
     check(RESTORE, case)
 
 
+def test_mode_reprovision_waits_for_nothing_more_where_no_identity_was_removed():
+    """It was contained by the device's own registration; only a breach before it may have left a twin to restore."""
+    case = (seen(enrollment=an_enrollment(NEW), identity=an_identity(NEW)), AlreadyDone, "nothing is to be restored")
+    check(RESTORE, case, mode=Mode.REPROVISION)
+    waits = (seen(enrollment=an_enrollment(NEW), identity=an_identity(NEW), removed=GONE), Wait, "not back yet")
+    check(RESTORE, waits, mode=Mode.REPROVISION)
+
+
 def test_a_device_that_was_disabled_before_is_not_waited_for():
     case = (seen(enrollment=disabled(NEW), removed=GONE), NeedsPerson, "is left so")
     check(RESTORE, case, incident=an_incident(was_enabled=False))
