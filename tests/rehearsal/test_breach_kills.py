@@ -20,7 +20,13 @@ FEWEST = 40
 EVENTS = {
     "remove": ["Rollover.Completed", "Rollover.Contained", "Rollover.Recovered", "Rollover.Started"],
     "disable": ["Rollover.Completed", "Rollover.Contained", "Rollover.Recovered", "Rollover.Started"],
-    "reprovision": ["Rollover.Completed", "Rollover.Contained", "Rollover.DeviceMoved", "Rollover.Started"],
+    "reprovision": [
+        "Rollover.Completed",
+        "Rollover.Contained",
+        "Rollover.DeviceMoved",
+        "Rollover.Recovered",
+        "Rollover.Started",
+    ],
 }
 measured: dict[str, list[str]] = {}
 """The writes of an undisturbed breach, by mode."""
