@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,8 +68,8 @@ class Flaky:
     @property
     def services(self) -> Services:
         """As a function sees them."""
-        stage = self._stage
-        return Services(
+        return replace(
+            self._stage.world.services,
             provisioning=self,
             hub=self,
             vault=_Vault(self),
@@ -77,9 +77,6 @@ class Flaky:
             previews=Previews(self),
             nudges=self,
             topic=_Topic(self),
-            callers=stage.world.callers,
-            settings=stage.world.settings,
-            now=stage.clock,
         )
 
     # --- how things go wrong ----------------------------------------------------------------------------------------
