@@ -17,7 +17,7 @@ from shared.events import Lifecycle, LogEvent, log
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
-from shared.rollover import Outcome, Rollover
+from shared.rollover import Outcome, Plan, Rollover
 from shared.rows import History
 from shared.selecting import KINDS, Selector, parse_selector, select, unfinished
 from shared.services import Services
@@ -31,6 +31,7 @@ from shared.targets import (
     material,
     names_of,
     plan_of,
+    preempted_by,
     shown,
     slots_of,
 )
@@ -134,8 +135,24 @@ def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> l
     compromised = [certificate for one in named for certificate in one.certificates()]
     around = look_around(compromised, [one.enrollment.registration_id for one in named], services)
     found = [look_at(one, around, services) for one in named]
+    for one in found:
+        _check_mode(one, asking.mode)
     together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
     return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
+
+
+def _check_mode(target: Target, mode: Mode) -> None:
+    """Mode reprovision takes the place of no breach that has begun to shut the device out at the hub.
+
+    It would have the hub accept again, for a while, what is contained, in sessions that may not have ended.
+    """
+    before = preempted_by(target)
+    if before is None or mode is not Mode.REPROVISION or before.plan is not Plan.BREACH or before.awaits_approval:
+        return
+    raise Unsuitable(
+        f"the breach {before.id} is at work on {target.registration_id} in a mode that contains sooner, and goes on by"
+        f" itself: see GET /api/rollovers/{before.id}"
+    )
 
 
 def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Confirmed:

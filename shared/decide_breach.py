@@ -313,6 +313,8 @@ def _enable_enrollment(rollover: Rollover, incident: Incident, seen: Observation
         if incoming.not_after <= seen.now:
             return NeedsPerson("the replacement has expired", f"issue a new version in the vault, {RETRY}")
     if identity is not None and not identity.enabled and (identity.status_reason or "").startswith("contained by "):
+        if identity.connected and rollover.plan.replaces:  # enabled now, its session would live on
+            return _wait_for_end(rollover, identity, seen.now)
         return Act("the hub identity accepts the device again", _REPLACE if incoming else _ENABLE)
     if not incident.was_enabled:
         return AlreadyDone("the enrollment was disabled before, and is left so")

@@ -9,7 +9,7 @@ from typing import Any
 from shared.breaching import confirm, preview
 from shared.callers import Role
 from shared.enrollment import Twin
-from shared.errors import NotFound, RolloverError
+from shared.errors import NotFound, RolloverError, Unsuitable
 from shared.incident import Mode
 from shared.ledger import Ledger
 from shared.nudges import encode_nudge
@@ -107,7 +107,7 @@ class Play:
         if thumbprint is None and self.result.draw.compromised != "both" and not self.result.draw.lone:
             asked["compromised"] = [self.result.draw.compromised]
         token: str | None = None
-        for _ in range(200):
+        for _ in range(2000):
             try:
                 token = token or preview(asked, ONCALL, self.services)["confirm_token"]
                 confirm({"confirm": token}, ONCALL, self.services)
@@ -115,9 +115,12 @@ class Play:
                 pass
             except NotFound:
                 return  # the second call comes too late: the certificate is in no slot any more
-            except RolloverError as error:
-                if "changed" in str(error):  # a stale read at the preview: the caller looks at a new one
-                    token = None
+            except Unsuitable as error:
+                if "contains sooner" in str(error):
+                    return
+                token = None  # something has changed since the preview: the caller looks at a new one
+            except RolloverError:
+                pass
             else:
                 return
             self._stage.elapse(self._chance.uniform(0.5, 3.0))

@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
+
 from shared.breaching import confirm, preview
 from shared.callers import Role
 from shared.enrollment import Twin
+from shared.errors import Unsuitable
 from shared.resuming import resume_due
 from shared.rollover import Rollover
 from tests.builders import DEVICE, NEW_256, OLD, STRANGER, STRANGER_256, a_story, deliver_all, the_rollover
@@ -61,3 +64,14 @@ def test_what_the_first_breach_was_about_is_not_let_in_again_by_a_narrower_secon
     assert {one.sha256_thumbprint for one in second.leaving} == {OLD.sha256_thumbprint, STRANGER_256}
     assert recover(world).status == "done"
     assert set(world.dps.slots(DEVICE)) - {None} == {NEW_256}
+
+
+def test_mode_reprovision_takes_the_place_of_no_breach_that_shuts_the_device_out() -> None:
+    """Its plan restores no twin, and would have the hub accept again what is contained."""
+    world = a_plant()
+    first = breach(world, registration_id=DEVICE)
+    with pytest.raises(Unsuitable, match=first.id):
+        breach(world, registration_id=DEVICE, mode="reprovision")
+    assert the_rollover(world).id == first.id
+    assert recover(world).status == "done"
+    assert world.hub.twins[DEVICE].equals(TWIN)

@@ -67,3 +67,12 @@ def test_an_identity_that_was_replaced_by_the_registration_is_only_enabled_again
     found = decided(disabled(NEW, NEW))
     assert isinstance(found, Act)
     assert found.ask == {"do": "enable"}
+
+
+def test_an_identity_is_not_enabled_while_a_session_from_before_lives_on() -> None:
+    """Another breach had disabled it; enabled again, the session would not be ended."""
+    rollover = at_the_hub(done=PLANS[Plan.BREACH_REPROVISION][:4])
+    shut = an_enrollment(NEW, provisioningStatus="disabled")
+    for session, kind in ((True, Wait), (False, Act)):
+        identity = an_identity(OLD, OLD, enabled=False, status_reason="contained by incident-0", connected=session)
+        assert isinstance(verdict(Step.ENABLE_ENROLLMENT, seen(enrollment=shut, identity=identity), rollover), kind)
