@@ -177,6 +177,9 @@ def _verify_containment(rollover: Rollover, incident: Incident, seen: Observatio
         return Wait(why, pace(rollover, why, seen.now, SOON))
     why = "nothing compromised is accepted; looking again, for what was under way to show"
     left = policy.settle - has_waited(rollover, why, seen.now)
+    if rollover.quiet_at is not None:
+        # A step of the rollover whose place this one took may have a write on its way, against what was read before.
+        left = max(left, rollover.quiet_at - seen.now)
     if left > timedelta():
         return Wait(why, left)
     shut = "the enrollment is disabled" if seen.enrollment and not seen.enrollment.enabled else "no slot holds it"

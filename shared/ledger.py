@@ -137,7 +137,7 @@ class Ledger:
                 raise Conflict(f"{last.id} is open")
             last, ending = _with_record(preempted(last, new.id, record.at), preempting)
         written = sealed(history_row(new, record), last.head if last else "")
-        new = replace(new, head=written["hash"])
+        new = replace(new, head=written["hash"], quiet_at=last.writes_until if last else None)
         row = {"PartitionKey": partition, "RowKey": "target", "last": number}
         etags = self._table.commit(
             [

@@ -223,6 +223,8 @@ class Rollover:
     """When the device had last registered as the rollover started; a move is a later registration."""
     on_incoming_at_start: bool = False
     """The hub identity showed the incoming certificate, and only it, before anything was done."""
+    quiet_at: datetime | None = None
+    """When no step of the target's rollover before this one can be between its intention and its write any more."""
     incoming: Incoming | None = None
     incident: Incident | None = None
     """What a person asked for; None for the expiry plan."""
@@ -284,6 +286,14 @@ class Rollover:
     def contained(self) -> bool:
         """Whether it was read back that nothing compromised gets in, and no step has seen otherwise since."""
         return self.plan.contains and Step.VERIFY_CONTAINMENT in self.done
+
+    @property
+    def writes_until(self) -> datetime | None:
+        """When a write that the present step may have on its way has come, or never will; None when there is none.
+
+        Whoever cancels or preempts a rollover cannot call back what it sent a moment before.
+        """
+        return self.acted_at + ACT_LEASE if self.acted_at is not None else None
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is time to look at it (half a second early counts: queues count whole seconds)."""

@@ -62,6 +62,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "replaces": rollover.replaces,
         "baseline": stamp(rollover.baseline) if rollover.baseline else None,
         "on_incoming_at_start": rollover.on_incoming_at_start,
+        "quiet_at": stamp(rollover.quiet_at) if rollover.quiet_at else None,
         "incoming": incoming
         and {
             "version": incoming.version,
@@ -119,6 +120,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         replaces=facts.get("replaces"),
         baseline=_time(facts.get("baseline")),
         on_incoming_at_start=facts.get("on_incoming_at_start", False),
+        quiet_at=_time(facts.get("quiet_at")),
         incoming=incoming
         and Incoming(
             version=incoming["version"],

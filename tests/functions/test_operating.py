@@ -9,7 +9,7 @@ import pytest
 
 from shared.enrollment import Twin
 from shared.resuming import resume_due
-from shared.rollover import Step
+from shared.rollover import ACT_LEASE, Step
 from shared.seen import Issuance
 from shared.starting import start_rollover
 from shared.sweeping import sweep
@@ -328,6 +328,9 @@ def test_the_twin_survives_a_second_call_that_takes_the_place_of_the_first(http)
     assert DEVICE not in http.world.hub.identities
     breach(http, mode="disable")
     http.world.vault.issues = lambda _: NEW
+    deliver_all(http.world)
+    http.world.clock.advance(ACT_LEASE)  # until then a write of the first may be on its way
+    resume_due(http.world.services)
     deliver_all(http.world)
     comes_back(http)
     assert (status(http), status(http, SECOND)) == ("preempted", "done")

@@ -8,8 +8,8 @@ from shared.breaching import confirm, preview
 from shared.callers import Caller, Role
 from shared.enrollment import Removed, Twin
 from shared.resuming import resume_due
-from shared.rollover import Rollover, Step
-from tests.builders import DEVICE, NEW, NEW_256, OLD_256, a_story, deliver_all, reasons, the_rollover
+from shared.rollover import ACT_LEASE, Rollover, Step
+from tests.builders import DEVICE, NEW, NEW_256, OLD_256, a_story, deliver_all, put_rollover, reasons, the_rollover
 from tests.fakes import World, info
 
 ONCALL = Caller("oid-1", "tid", "Ada", frozenset({Role.BREACH_EXECUTE}))
@@ -126,3 +126,22 @@ def test_a_breach_in_mode_reprovision_restores_the_twin_that_one_before_it_remov
     after = the_rollover(world)
     assert after.status == "done", reasons(world)
     assert world.hub.twins[DEVICE].equals(TWIN)
+
+
+def test_nothing_is_called_contained_while_a_step_of_the_rollover_before_may_still_write():
+    """What was preempted between its intention and its write may write yet, as long as its lease lasts."""
+    world = a_plant()
+    put_rollover(world, Step.STAGE_HUB_THUMBPRINT, acts=1, acted_at=world.clock.time)
+    quiet = world.clock.time + ACT_LEASE
+    breach(world, compromised=["primary"])
+    for _ in range(20):
+        deliver_all(world)
+        if world.clock.time >= quiet - timedelta(seconds=30):
+            break
+        world.clock.advance(timedelta(seconds=10))
+        resume_due(world.services)
+    assert the_rollover(world).next_step is Step.VERIFY_CONTAINMENT
+    world.clock.time = quiet
+    resume_due(world.services)
+    deliver_all(world)
+    assert the_rollover(world).contained
