@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from device.credential import Credential
@@ -20,13 +21,13 @@ LEAF_DAYS = 90
 
 
 class Desk:
-    """Signs with whichever CA is appointed. `issued` counts; may be used by several threads."""
+    """Signs with whichever CA is appointed; may be used by several threads."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._lock = threading.Lock()
         self._issuer: CertificateAuthority | None = None
-        self.issued = 0
+        self.issued: dict[str, CertificateAuthority] = {}
+        """What was signed, by its SHA-256 thumbprint, and by whom."""
 
     @property
     def issuer(self) -> CertificateAuthority | None:
@@ -48,8 +49,8 @@ class Desk:
             raise ValueError(f"nothing is signed here for {name}")
         now = self._now().replace(microsecond=0)
         chain = issuer.sign(request, Validity(now - BACKDATED, now + timedelta(days=LEAF_DAYS)))
-        with self._lock:
-            self.issued += 1
+        leaf = x509.load_pem_x509_certificate(chain)
+        self.issued[leaf.fingerprint(hashes.SHA256()).hex().upper()] = issuer
         return chain
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local.rehearse.journal import DeviceFacts, facts_of
+from local.rehearse.journal import DeviceFacts, Entry, by_device, facts_of
 from local.rehearse.theft import Theft, TheftFacts, theft_facts, without
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ class Stage:
 
     def facts(self) -> list[DeviceFacts]:
         """What the stand-in's journal says of each device, up to when it was last read, or its key was stolen."""
-        return [self._facts(name) for name in self.fleet.registration_ids]
+        own = by_device(without(self._entries, {one.address for one in self.found.thefts}))
+        return [self._facts(name, own.get(name.casefold(), [])) for name in self.fleet.registration_ids]
 
-    def _facts(self, name: str) -> DeviceFacts:
+    def _facts(self, name: str, own: Sequence[Entry]) -> DeviceFacts:
         until = min((one.began for one in self.found.thefts if one.registration_id == name), default=self._read_at)
-        own = without(self._entries, {one.address for one in self.found.thefts})
         return facts_of([entry for entry in own if entry["wall"] < until], [name], until)[0]
 
     def theft_facts(self) -> list[TheftFacts]:
