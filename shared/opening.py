@@ -34,7 +34,7 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
             begun = services.ledger.begin(new, last, record, preempting=ended)
         except Conflict:
             # The open rollover's own step went on, or somebody began another one: look again.
-            last = services.ledger.last(new.registration_id)
+            last = services.ledger.last_like(new)
             continue
         log(
             LogEvent.ROLLOVER_STARTED,
