@@ -135,7 +135,7 @@ class Link:
     def close(self) -> None:
         """Say goodbye; nothing is called any more."""
         self.on_message, self.on_lost = lambda _topic, _payload: None, lambda: None
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError):
             self._send(DisconnectPacket())
         self._end()
 
@@ -148,6 +148,8 @@ class Link:
         self._writer.close()
 
     def _send(self, packet: Packet) -> None:
+        if self._writer.is_closing():  # asyncio's TLS transport takes no write any more, and says so badly
+            raise ConnectionResetError
         self._writer.write(packet.to_bytes())
 
     async def _read(self) -> Packet:
@@ -191,8 +193,8 @@ class Link:
 
     def _ping(self, keep_alive_s: int) -> None:
         """MQTT 3.1.1, 3.1.2.10: a client that hears nothing for a while after its PINGREQ closes the connection."""
-        if not self._heard:
-            self._writer.close()
+        if not self._heard or self._writer.is_closing():
+            self._writer.transport.abort()
             return
         self._heard = False
         self._send(PingReqPacket())
