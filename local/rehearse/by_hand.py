@@ -68,9 +68,16 @@ class ByHand:
 
     def add_ca(self, name: str, ca: CertificateAuthority) -> None:
         """Upload it and prove to hold its key (azure-docs how-to-verify-certificates)."""
-        body = {"properties": {"certificate": base64.b64encode(ca.pem.encode()).decode()}}
-        etag = self._arm("PUT", name, body)["etag"]
-        shown = self._arm("POST", f"{name}/generateVerificationCode", None, etag)
+        self.upload_ca(name, ca)
+        self.verify_ca(name, ca)
+
+    def upload_ca(self, name: str, ca: CertificateAuthority) -> None:
+        """Unverified, it admits nobody."""
+        self._arm("PUT", name, {"properties": {"certificate": base64.b64encode(ca.pem.encode()).decode()}})
+
+    def verify_ca(self, name: str, ca: CertificateAuthority) -> None:
+        """Have the DPS make up a code and sign it with the CA's key."""
+        shown = self._arm("POST", f"{name}/generateVerificationCode", None, self._arm("GET", name)["etag"])
         now = self._clock.now().replace(microsecond=0)
         proof = ca.prove(shown["properties"]["verificationCode"], Validity(now, now + timedelta(days=1)))
         self._arm("POST", f"{name}/verify", {"certificate": proof.decode()}, shown["etag"])

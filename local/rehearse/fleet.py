@@ -32,6 +32,7 @@ from local.rehearse.screen import Screen
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
+BACKOFF = Backoff(cap_s=5.0)
 PIPELINE, VAULT, DESK = "pipeline", "vault", "desk"
 
 
@@ -107,7 +108,8 @@ class Pipeline(threading.Thread):
 class Fleet:
     """The agents, from `start` to `stop`; each keeps its certificates in a folder of its own below `folder`.
 
-    `pause_s` is what a light one waits before it looks how its registration stands.
+    `pause_s` is what a light one waits before it looks how its registration stands. The `backoff` of devices in the
+    field is longer; nobody watches those.
     """
 
     def __init__(
@@ -119,11 +121,13 @@ class Fleet:
         operator: Operator,
         screen: Screen,
         pause_s: float = PAUSE_S,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.members = tuple(fleet)
         self.desk = Desk(clock.now)
         self._folder = folder
         self._pause_s = pause_s
+        self._backoff = backoff
         self._network = Network(Path(document["ca_file"]).read_text())
         inboxes = {
             one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE
@@ -140,7 +144,7 @@ class Fleet:
             id_scope=document["dps"]["id_scope"],
             provisioning_host=document["dps"]["device_host"],
             ca_file=Path(document["ca_file"]),
-            backoff=Backoff(cap_s=5.0),  # a device in the field waits longer; nobody watches it
+            backoff=self._backoff,
         )
         source: CertificateSource
         if member.fed_by == PIPELINE:
