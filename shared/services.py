@@ -171,18 +171,27 @@ class Authorities(Protocol):
             Conflict: it was changed since, or is there already.
         """
 
-    def verification_code(self, read: DpsCertificate) -> str:
-        """A new code to prove possession of its key by; the ETag is another one afterwards (If-Match)."""
+    def verification_code(self, read: DpsCertificate) -> tuple[str, DpsCertificate]:
+        """A new code to prove possession of its key by, and what was ``read`` with the ETag that it has now (If-Match).
+
+        Raises:
+            Conflict: it was changed since.
+        """
 
     def verify(self, read: DpsCertificate, proof_pem: str) -> None:
         """Show a certificate with the code as its common name, signed by the CA's key (If-Match).
 
         Raises:
-            Unsuitable: the proof is none.
+            Conflict: it was changed since.
+            ServiceRefused: the proof is none.
         """
 
     def delete(self, read: DpsCertificate) -> None:
-        """Delete what was read (If-Match)."""
+        """Delete what was read (If-Match).
+
+        Raises:
+            Conflict: it was changed since, or a group names it, if DPS minds.
+        """
 
 
 class Topic(Protocol):

@@ -17,7 +17,7 @@ from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
-from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable, Unsuitable
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceRefused, ServiceUnavailable
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
@@ -295,17 +295,20 @@ class InMemoryAuthorities:
             raise Conflict("412")
         self.add(name, certificate, verified=verified)
 
-    def verification_code(self, read: DpsCertificate) -> str:
+    def verification_code(self, read: DpsCertificate) -> tuple[str, DpsCertificate]:
         current = self._as_read(read)
-        self.add(current.name, current.certificate, verified=current.verified)
-        self.codes[current.name.lower()] = f"code-{self._version}"
-        return self.codes[current.name.lower()]
+        key = current.name.lower()
+        self._version += 1
+        self.kept[key] = replace(current, etag=f"e{self._version}")
+        self.codes[key] = f"code-{self._version}"
+        return self.codes[key], self.kept[key]
 
     def verify(self, read: DpsCertificate, proof_pem: str) -> None:
         current = self._as_read(read)
         if parse_certificate(_der(proof_pem)).common_name != self.codes.get(current.name.lower()):
-            raise Unsuitable("the proof has another common name than the verification code")
-        self.add(current.name, current.certificate)
+            raise ServiceRefused("400: the proof has another common name than the verification code")
+        self._version += 1
+        self.kept[current.name.lower()] = replace(current, verified=True, etag=f"e{self._version}")
 
     def delete(self, read: DpsCertificate) -> None:
         del self.kept[self._as_read(read).name.lower()]

@@ -17,7 +17,7 @@ class NoAuthorities:
     def put(self, name: str, certificate: Certificate, *, verified: bool, read: DpsCertificate | None) -> None:
         raise _missing()
 
-    def verification_code(self, read: DpsCertificate) -> str:
+    def verification_code(self, read: DpsCertificate) -> tuple[str, DpsCertificate]:
         raise _missing()
 
     def verify(self, read: DpsCertificate, proof_pem: str) -> None:
