@@ -27,8 +27,9 @@ from cryptography.hazmat.primitives import hashes
 
 from local.rehearse.calling import api_of
 from local.rehearse.moving import Identity, MovedClock
+from local.rehearse.pki import CertificateAuthority
 
-ENROLLMENT_TAG = "rollover-enrollment"
+ENROLLMENT_TAG, GROUP_TAG = "rollover-enrollment", "rollover-group"
 VALIDITY_MONTHS = 12
 CREATION_S = 20.0
 
@@ -94,6 +95,13 @@ class Operator:
                 raise TimeoutError(f"the vault did not make {len(names)} certificates within {CREATION_S:g} s")
             time.sleep(0.1)
         return {name: self.latest(name) for name in names}
+
+    def import_ca(self, name: str, ca: CertificateAuthority, group_id: str) -> None:
+        """Put a CA with its key into the vault, as a new version if there is one of this name, for this group."""
+        policy = CertificatePolicy(
+            issuer_name="Unknown", exportable=False, reuse_key=False, content_type=CertificateContentType.pkcs12
+        )
+        self._azure.vault.import_certificate(name, ca.pfx, policy=policy, tags={GROUP_TAG: group_id})
 
     def latest(self, name: str) -> VaultCertificate:
         """The latest version of a certificate."""

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 type PublicKey = ec.EllipticCurvePublicKey
@@ -58,9 +59,10 @@ class CertificateAuthority:
         return Validity(self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc)
 
     @property
-    def pem_with_key(self) -> bytes:
-        """Key, certificate and what is above it in one text: what a vault imports. Never to be logged."""
-        return _key_pem(self.key) + _pem(self.certificate, *self.above)
+    def pfx(self) -> bytes:
+        """Key, certificate and what is above it, PKCS #12 without a password: what a vault imports."""
+        name = self.common_name.encode()
+        return serialize_key_and_certificates(name, self.key, self.certificate, self.above, NoEncryption())
 
     def subordinate(self, common_name: str, validity: Validity) -> "CertificateAuthority":
         """An intermediate CA with a key of its own, below this one."""
