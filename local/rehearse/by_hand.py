@@ -59,10 +59,10 @@ def carry_out(steps: Sequence[Step], without: Collection[str] = ()) -> None:
 class ByHand:
     """Acts on the endpoints of `document` with every right there is. requests.HTTPError for what is refused."""
 
-    def __init__(self, document: Mapping[str, Any], clock: MovedClock) -> None:
+    def __init__(self, document: Mapping[str, Any], clock: MovedClock, principal: str = PERSON) -> None:
         self._document = document
         self._clock = clock
-        self._identity = Identity(PERSON, clock)
+        self._identity = Identity(principal, clock)
 
     # CA certificates of the DPS, by ARM
 
@@ -86,9 +86,9 @@ class ByHand:
         """Whatever names it dangles from now on."""
         self._arm("DELETE", name, None, self._arm("GET", name)["etag"])
 
-    def ca_names(self) -> list[str]:
-        """The names of the CA certificates that the DPS has."""
-        return [one["name"] for one in self._arm("GET", "")["value"]]
+    def ca_certificates(self) -> dict[str, str]:
+        """Name → SHA-1 thumbprint (upper-case hex) of each CA certificate that the DPS has; ARM gives no other."""
+        return {one["name"]: str(one["properties"]["thumbprint"]).upper() for one in self._arm("GET", "")["value"]}
 
     # the group
 
@@ -112,6 +112,12 @@ class ByHand:
         shown = self.group(group_id)
         shown["attestation"]["x509"] = _slots(shown["attestation"]["x509"], primary, secondary)
         self._dps("PUT", f"/enrollmentGroups/{group_id}", shown, {"If-Match": shown["etag"]})
+
+    def set_status(self, group_id: str, status: str) -> None:
+        """Let the group be "enabled" or "disabled" (azure-docs how-to-revoke-device-access-portal)."""
+        shown = self.group(group_id)
+        changed = shown | {"provisioningStatus": status}
+        self._dps("PUT", f"/enrollmentGroups/{group_id}", changed, {"If-Match": shown["etag"]})
 
     def registered(self, group_id: str) -> list[str]:
         """The device IDs that registered through the group."""

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from device.credential import Credential
 from device.errors import SourceUnavailable
 from device.ports import Hint
-from local.rehearse.pki import CertificateAuthority, Validity, signing_request
+from local.rehearse.pki import CertificateAuthority, Validity, signing_request, thumbprint
 
 BACKDATED = timedelta(minutes=10)
 LEAF_DAYS = 90
@@ -26,8 +25,8 @@ class Desk:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._issuer: CertificateAuthority | None = None
-        self.issued: dict[str, CertificateAuthority] = {}
-        """What was signed, by its SHA-256 thumbprint, and by whom."""
+        self.issued: dict[str, tuple[str, ...]] = {}
+        """Each leaf that was signed → the CAs above it, its issuer first; SHA-256 thumbprints."""
 
     @property
     def issuer(self) -> CertificateAuthority | None:
@@ -49,8 +48,8 @@ class Desk:
             raise ValueError(f"nothing is signed here for {name}")
         now = self._now().replace(microsecond=0)
         chain = issuer.sign(request, Validity(now - BACKDATED, now + timedelta(days=LEAF_DAYS)))
-        leaf = x509.load_pem_x509_certificate(chain)
-        self.issued[leaf.fingerprint(hashes.SHA256()).hex().upper()] = issuer
+        leaf = thumbprint(x509.load_pem_x509_certificate(chain))
+        self.issued[leaf] = tuple(map(thumbprint, (issuer.certificate, *issuer.above)))
         return chain
 
 

@@ -52,7 +52,12 @@ class CertificateAuthority:
     @property
     def sha256(self) -> str:
         """Thumbprint, upper-case hex."""
-        return self.certificate.fingerprint(hashes.SHA256()).hex().upper()
+        return thumbprint(self.certificate)
+
+    @property
+    def sha1(self) -> str:
+        """The same by SHA-1, which is all that ARM shows of a CA certificate."""
+        return self.certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303  nothing is secured by it
 
     @property
     def validity(self) -> Validity:
@@ -100,6 +105,11 @@ class CertificateAuthority:
     def _signed(self, subject: x509.Name, key: PublicKey, validity: Validity, *, ca: bool) -> x509.Certificate:
         span = validity.within(self.validity)
         return _certificate(subject, key, self.certificate.subject, self.key, span, ca=ca)
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """SHA-256, upper-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex().upper()
 
 
 def make_root(common_name: str, validity: Validity) -> CertificateAuthority:

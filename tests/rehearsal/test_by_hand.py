@@ -103,7 +103,7 @@ def test_an_expiring_root(by_name: Yard) -> None:
     carry_out(procedure.at_once)
     all_on(yard, new)
     carry_out(procedure.later)
-    assert yard.hand.ca_names() == [NEW_NAME]
+    assert list(yard.hand.ca_certificates()) == [NEW_NAME]
     assert yard.trusted_slots() == {"primary": OLD_NAME, "secondary": NEW_NAME}
     assert yard.refused() == {}
     assert yard.longest_gap_s() < NO_GAP_S
@@ -133,7 +133,7 @@ def test_a_compromised_root(by_name: Yard) -> None:
         all_on(yard, new)
         refused_for_good(yard, KNOWN)
         refused_for_good(yard, FORGED_NEW)
-    assert yard.hand.ca_names() == [NEW_NAME]
+    assert list(yard.hand.ca_certificates()) == [NEW_NAME]
     assert yard.hand.accepted(FORGED_NEW) == set()
 
 

@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from OpenSSL import crypto
 
 from local.rehearse.desk import Desk, DeskSource
 from local.rehearse.moving import MovedClock
 from local.rehearse.operator import Operator
-from local.rehearse.pki import CertificateAuthority, make_root, signing_request
+from local.rehearse.pki import CertificateAuthority, make_root, signing_request, thumbprint
 from tests.rehearsal.yard import valid
 from tests.standin import StandIn
 
@@ -49,7 +48,8 @@ def test_a_leaf_and_what_is_sent_along_reach_the_root_and_no_other(desk: Desk, i
 def test_no_leaf_outlives_the_ca_that_signed_it(desk: Desk, issuer: CertificateAuthority) -> None:
     leaf = x509.load_pem_x509_certificate(desk.enroll(NAME, signing_request(NAME)[1]))
     assert leaf.not_valid_after_utc == issuer.validity.ends
-    assert desk.issued == {leaf.fingerprint(hashes.SHA256()).hex().upper(): issuer}
+    above = (issuer.certificate, *issuer.above)
+    assert desk.issued == {thumbprint(leaf): tuple(map(thumbprint, above))}
 
 
 def test_nobody_gets_a_certificate_in_anothers_name(desk: Desk) -> None:

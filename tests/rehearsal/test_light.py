@@ -96,8 +96,7 @@ def test_what_dps_says_no_to_is_told_with_its_code(
     other.write_bytes(yard.root.subordinate("Nobody's", yard.root.validity).forge(NAME, yard.root.validity))
     with pytest.raises(Refused, match="401002: Signing certificate info did not match chain elements"):
         registration.register(other)
-    shown = yard.hand.group(GROUP)
-    yard.hand._dps("PUT", f"/enrollmentGroups/{GROUP}", shown | {"provisioningStatus": "disabled"}, {"If-Match": "*"})
+    yard.hand.set_status(GROUP, "disabled")
     with pytest.raises(Refused, match="the registration is disabled"):
         registration.register(credential)
 

@@ -89,7 +89,7 @@ class Yard:
         """Whose live session was made with a leaf of this CA."""
         live = [one for one in self.facts() if one.sessions and one.sessions[-1].ended_because is None]
         issued = self.fleet.desk.issued
-        return {one.registration_id for one in live if issued.get(one.sessions[-1].sha256) is issuer}
+        return {one.registration_id for one in live if issuer.sha256 in issued.get(one.sessions[-1].sha256, ())}
 
     def refused(self) -> dict[str, int]:
         """How often each device was refused, by hub or DPS; those never refused are left out."""
