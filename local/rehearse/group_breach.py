@@ -1,4 +1,4 @@
-"""The key of a group's CA is stolen: the forger makes himself devices; the app throws him out, and the fleet comes back.
+"""The key of a group's CA is stolen: a forger makes himself devices; the app throws him out, and the fleet comes back.
 
 He has a certificate in the name of a device there is, and one in a name there never was, and is in by both. On call
 looks at the preview for the group and confirms; a fleet being more than one person may decide on, a second one

@@ -198,10 +198,11 @@ def _curve(devices: Sequence[DeviceFacts], roll: GroupRoll, until: float) -> tup
             changes.append((session.began, old, new))
             if ended < until:
                 changes.append((ended, -old, -new))
-    points, olds, news = [], 0, 0
+    counts, olds, news = dict[float, tuple[int, int]](), 0, 0
     for at, old, new in sorted(changes):
         olds, news = olds + old, news + new
-        points.append((round(at - roll.began, 3), olds, news))
+        counts[round(at - roll.began, 3)] = olds, news
+    points = [(at, *both) for at, both in counts.items()]
     if len(points) > MOST_POINTS:
         points = [points[round(n * (len(points) - 1) / (MOST_POINTS - 1))] for n in range(MOST_POINTS)]
     return tuple(points)

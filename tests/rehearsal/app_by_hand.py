@@ -1,6 +1,6 @@
 """In place of the app: does by hand, in its name, what a scenario of a group waits for.
 
-So the scenarios, and what is reported of them, can be tried in seconds and without the app; about it they prove nothing.
+So the scenarios, and what is reported of them, can be tried without the app; about it they prove nothing.
 """
 
 import json

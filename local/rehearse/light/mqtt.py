@@ -138,6 +138,8 @@ class Link:
         with contextlib.suppress(OSError):
             self._send(DisconnectPacket())
         self._end()
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _end(self) -> None:
         if self._pinging is not None:
