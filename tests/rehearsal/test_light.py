@@ -143,12 +143,11 @@ def test_a_server_that_falls_silent_is_a_lost_network(credential: Path) -> None:
     network = Network(authority.ca_pem)
 
     async def lose() -> None:
-        server = await serve_tls(Mute, host, PORT, server_context(authority))
-        lost = asyncio.Event()
-        link = await Link.connect(host, network.tls(credential), NAME, NAME, keep_alive_s=1)
-        link.on_lost = lost.set
-        await asyncio.wait_for(lost.wait(), 10)
-        server.close()
+        async with await serve_tls(Mute, host, PORT, server_context(authority)):
+            lost = asyncio.Event()
+            link = await Link.connect(host, network.tls(credential), NAME, NAME, keep_alive_s=1)
+            link.on_lost = lost.set
+            await asyncio.wait_for(lost.wait(), 10)
 
     network.run(lose())
     network.close()
