@@ -252,7 +252,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
-    from shared.clients.authorities import NoAuthorities
+    from shared.clients.authorities import AuthoritiesClient, NoAuthorities
     from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
@@ -267,7 +267,9 @@ def services() -> Services:
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
-        authorities=NoAuthorities(),
+        authorities=AuthoritiesClient(settings, dps, credential)
+        if (dps := settings.dps_resource_id)
+        else NoAuthorities(),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),
