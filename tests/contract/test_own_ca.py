@@ -81,7 +81,7 @@ class OwnCa:
                 "basic_constraints": {"ca": True},
             },
         }
-        request = HttpRequest("POST", "/certificates/root/create", json={"policy": policy})
+        request = HttpRequest("POST", "/certificates/root/create", json={"policy": policy, "tags": {"site": "safe"}})
         self.operator.send_request(request).raise_for_status()
         wait_for(lambda: self.vault.latest("root"))
 
@@ -222,6 +222,9 @@ def test_a_root_that_the_vault_renews_stays_a_ca(own: OwnCa) -> None:
     own.vault.issue("root")
     wait_for(lambda: own.vault.latest("root") != before)
     assert own.certificate("root").extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    renewed = own.vault.latest("root")
+    assert renewed is not None
+    assert renewed.tags == {"site": "safe"}
 
 
 def test_a_ca_that_is_disabled_issues_nothing(own: OwnCa) -> None:
