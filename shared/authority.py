@@ -17,7 +17,7 @@ class DpsCertificate:
     """Its name in this DPS, not a name in the certificate; names ignore case."""
     certificate: Certificate | None
     """None where nobody gives it: ARM shows it in the specification's examples, and was recorded not to (azure-cli,
-    test_dps_certificate_lifecycle, 2021 and 2022); then it is known if the vault holds it under a name like this one."""
+    test_dps_certificate_lifecycle, 2021 and 2022); then the vault may have it."""
     verified: bool
     etag: str
     """Another one after every call on it, also after asking for a verification code."""
