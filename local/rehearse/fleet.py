@@ -50,9 +50,9 @@ def members(count: int) -> list[Member]:
     return [Member(f"meter-{n:02}", PIPELINE if n <= count // 2 else VAULT) for n in range(1, count + 1)]
 
 
-def group_members(light: int, heavy: int = 0) -> list[Member]:
-    """Devices of a group, which get their certificates at the desk: the last `heavy` ones on azure-iot-device."""
-    return [Member(f"meter-{n:03}", DESK, light=n <= light) for n in range(1, light + heavy + 1)]
+def group_members(light: int, heavy: int = 0, fed_by: str = DESK) -> list[Member]:
+    """Devices of a group: the last `heavy` ones on azure-iot-device."""
+    return [Member(f"meter-{n:03}", fed_by, light=n <= light) for n in range(1, light + heavy + 1)]
 
 
 class LightDirectory(Directory):

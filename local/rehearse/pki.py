@@ -112,6 +112,11 @@ def thumbprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex().upper()
 
 
+def ders_of(chain: bytes) -> list[bytes]:
+    """The certificates of a PEM text, each as DER."""
+    return [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(chain)]
+
+
 def make_root(common_name: str, validity: Validity) -> CertificateAuthority:
     """A self-signed root."""
     key, name = ec.generate_private_key(ec.SECP256R1()), _named(common_name)

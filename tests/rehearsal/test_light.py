@@ -14,6 +14,7 @@ from device.store import Assignment
 from local.azure.authority import make_authority
 from local.azure.dps.ca_certificates import CaCertificate
 from local.azure.tls import serve_tls, server_context
+from local.rehearse.fleet import PIPELINE
 from local.rehearse.light.dps import LightRegistration
 from local.rehearse.light.hub import LightHub
 from local.rehearse.light.mqtt import PORT, Link
@@ -197,3 +198,20 @@ def test_its_store_has_two_slots_and_no_key_in_its_pointer(yard: Yard, tmp_path:
     pointer = json.loads((stored.path.parent / "state.json").read_text())
     assert pointer["current"] == stored.slot
     assert stored.credential.pem.count(b"BEGIN CERTIFICATE") == 2, "the leaf and its intermediate; no root"
+
+
+def test_a_fleet_is_fed_what_the_vault_holds_and_an_own_ca_signed(azure: StandIn, tmp_path: Path) -> None:
+    """The vault asks for each leaf (issuer Unknown), the CA signs, the pipeline brings key and chain to the device."""
+    yard = Yard(azure, tmp_path / "fed", 3, fed_by=PIPELINE)
+    try:
+        yard.hand.add_ca("root-1", yard.root)
+        yard.hand.create_group(GROUP, yard.issuer)
+        yard.operator.issue_by(yard.issuer, yard.names, lambda name: {"device": name})
+        yard.fleet.start()
+        yard.until(lambda: all(one.sessions for one in yard.facts()))
+        assert [one.thumbprints for one in yard.facts()] == [
+            (yard.operator.latest(name).sha256,) for name in yard.names
+        ]
+        assert yard.fleet.desk.issued == {}
+    finally:
+        yard.fleet.stop()

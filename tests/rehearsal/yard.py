@@ -13,7 +13,7 @@ from device.errors import Refused
 from device.ports import MethodReply
 from device.store import Assignment
 from local.rehearse.by_hand import ByHand
-from local.rehearse.fleet import Fleet, group_members
+from local.rehearse.fleet import DESK, Fleet, group_members
 from local.rehearse.forger import Forger
 from local.rehearse.journal import DeviceFacts, by_device, facts_of
 from local.rehearse.light.dps import LightRegistration
@@ -51,18 +51,18 @@ class Silent:
 class Yard:
     """The fleet is switched on by `open`, once the group trusts what signs its certificates."""
 
-    def __init__(self, azure: StandIn, folder: Path, count: int) -> None:
+    def __init__(self, azure: StandIn, folder: Path, count: int, fed_by: str = DESK) -> None:
         azure.control.patch("/knobs", GUESSES)
         self.azure = azure
         self.clock = MovedClock(azure.endpoints["control"]["url"])
         self.hand = ByHand(azure.endpoints, self.clock)
-        operator = Operator(azure.endpoints, self.clock)
+        self.operator = Operator(azure.endpoints, self.clock)
         self.fleet = Fleet(
-            group_members(count),
+            group_members(count, fed_by=fed_by),
             azure.endpoints,
             folder,
             self.clock,
-            operator,
+            self.operator,
             Silent(),
             pause_s=0.05,
             backoff=Backoff(0.2, 0.5),
