@@ -58,7 +58,8 @@ def _moved(group: GroupOnStage, roll: GroupRoll, incoming: Anchor) -> set[str]:
 
 def _rests(group: GroupOnStage, roll: GroupRoll) -> bool:
     shown = group.app_says(roll)
-    return shown["status"] == "done" or (shown["status"] == "waiting" and shown["next_step"] == "delete_primary")
+    waits = (shown["status"], shown["next_step"]) == ("waiting", "delete_primary")
+    return waits or shown["status"] == "done"
 
 
 def _look_at_devices(stage: Stage, incoming: Anchor) -> None:

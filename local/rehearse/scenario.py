@@ -146,7 +146,9 @@ class Stage:
     def group_facts(self) -> GroupFacts | None:
         """What the journal says of the group whose CA is rolled, up to when it was last read."""
         group = self.found.group
-        return group and group_facts(self._entries, group, self.fleet.registration_ids, self._read_at)
+        if group is None:
+            return None
+        return group_facts(self._entries, group, self.fleet.registration_ids, self._read_at)
 
     def read_journal(self) -> None:
         """Take in what the stand-in noted since the last time."""
