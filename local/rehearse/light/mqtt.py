@@ -36,6 +36,9 @@ BAD_CREDENTIALS, NOT_AUTHORIZED, REFUSED_FILTER = 4, 5, 0x80
 BROKEN = (OSError, EOFError, TimeoutError, AMQTTError, CodecError, MQTTError, NoDataError, ValueError)
 """What reading and writing raise when the other side is gone, silent or speaks something else."""
 
+# A closed connection is read to its end, and by then nobody else may hold the task: the loop does not.
+_conversations: set[asyncio.Task[None]] = set()
+
 type Packet = MQTTPacket[Any, Any, Any]
 type OnMessage = Callable[[str, bytes], None]
 
@@ -48,7 +51,6 @@ class Link:
         self._writer = writer
         self._acknowledged: dict[int, asyncio.Future[None]] = {}
         self._packet_id = 0
-        self._reading: asyncio.Task[None] | None = None
         self._pinging: asyncio.TimerHandle | None = None
         self._heard = True
         self.on_message: OnMessage = lambda _topic, _payload: None
@@ -105,7 +107,9 @@ class Link:
         if code != 0:
             raise Unreachable(f"CONNACK {code}")
         loop = asyncio.get_running_loop()
-        self._reading = loop.create_task(self._converse())
+        reading = loop.create_task(self._converse())
+        _conversations.add(reading)
+        reading.add_done_callback(_conversations.discard)
         self._pinging = loop.call_later(keep_alive_s, self._ping, keep_alive_s)
 
     async def subscribe(self, topic_filter: str) -> None:
@@ -138,8 +142,6 @@ class Link:
         with contextlib.suppress(OSError):
             self._send(DisconnectPacket())
         self._end()
-        if self._reading is not None:
-            self._reading.cancel()
 
     def _end(self) -> None:
         if self._pinging is not None:
