@@ -76,7 +76,7 @@ def _read(der: bytes) -> Certificate:
         common_name=str(names[-1].value) if names else None,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        key=_describe_key(public_key),
+        key=describe_key(public_key),
         public_key_sha256=hashlib.sha256(
             public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         ).hexdigest(),
@@ -85,7 +85,8 @@ def _read(der: bytes) -> Certificate:
     )
 
 
-def _describe_key(key: object) -> str:
+def describe_key(key: object) -> str:
+    """A public key's type and size as people say it, e.g. ``RSA-2048``."""
     match key:
         case rsa.RSAPublicKey():
             return f"RSA-{key.key_size}"

@@ -8,6 +8,7 @@ from shared.escape import Route, escape_routes, holding
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
 from shared.services import Services
+from shared.tags import CA_TAG
 
 
 def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
@@ -29,6 +30,7 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
         now=services.now(),
         latest=latest,
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
+        issuer=tagged.tags.get(CA_TAG, "").strip() if tagged and ask_issuance else "",
         enrollment=enrollment,
         identity=identity,
         job=services.hub.job(job_id) if job_id else None,

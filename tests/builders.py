@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from functions.add_ca_certificate import upload_or_prove
+from functions.delete_ca_certificate import delete_outgoing
 from functions.delete_primary import retire_outgoing
 from functions.enable_enrollment import let_in_again
 from functions.invoke_reprovision_job import start_job
@@ -49,8 +51,8 @@ EFFECTS: Mapping[Step, Effect] = {
     Step.VERIFY_CONTAINMENT: only_looks,
     Step.ENABLE_ENROLLMENT: let_in_again,
     Step.RESTORE_TWIN: put_back,
-    Step.ADD_CA_CERTIFICATE: only_looks,
-    Step.DELETE_CA_CERTIFICATE: only_looks,
+    Step.ADD_CA_CERTIFICATE: upload_or_prove,
+    Step.DELETE_CA_CERTIFICATE: delete_outgoing,
 }
 """What each function gives to ``carry_out``."""
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -30,22 +31,26 @@ def rehearse(
         raise typer.Exit(2) from None
     from rich.console import Console
 
+    from local.rehearse.fleet_screen import FleetScreen
     from local.rehearse.play import DEVICES_LOG, LOG, play
-    from local.rehearse.report import write_report
+    from local.rehearse.report import MANY, write_report
     from local.rehearse.running import StartFailed
-    from local.rehearse.screen import LiveScreen, PlainScreen, show_report
+    from local.rehearse.screen import LiveScreen, PlainScreen, Screen, show_report
 
     plain = not sys.stdout.isatty() or os.environ.get("CI", "").lower() in ("1", "true")
     console = Console(width=PLAIN_WIDTH, color_system=None, highlight=False) if plain else Console(highlight=False)
+
+    def make_screen(fleet: Mapping[str, str]) -> Screen:
+        if plain:
+            return PlainScreen(console, chosen.title)
+        if len(fleet) > MANY:
+            return FleetScreen(console, chosen.title, list(fleet))
+        return LiveScreen(console, chosen.title, fleet)
+
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        report = play(
-            chosen,
-            net,
-            output,
-            lambda fleet: PlainScreen(console, chosen.title) if plain else LiveScreen(console, chosen.title, fleet),
-        )
+        report = play(chosen, net, output, make_screen)
         files = write_report(report, output)
         if not report["summary"]["passed"]:
             files += [output / LOG, output / DEVICES_LOG]

@@ -1,4 +1,7 @@
-"""Ten real device agents, and the pipeline by which half of them get their certificates."""
+"""Real device agents, and the ways by which they get their certificates.
+
+All are the reference agent (`device/`); a light one has sockets of ours under it in place of azure-iot-device.
+"""
 
 import logging
 import threading
@@ -15,8 +18,13 @@ from device.backoff import Backoff
 from device.config import Config
 from device.disk import Directory, replace_file
 from device.errors import SourceUnavailable
+from device.ports import CertificateSource
 from device.sources import FolderSource, VaultSecretSource
 from device.store import CertificateStore, Stored
+from local.rehearse.desk import Desk, DeskSource
+from local.rehearse.light.dps import PAUSE_S, LightRegistration
+from local.rehearse.light.hub import LightHub
+from local.rehearse.light.network import Network
 from local.rehearse.moving import Identity, MovedClock
 from local.rehearse.operator import Operator
 from local.rehearse.screen import Screen
@@ -24,20 +32,37 @@ from local.rehearse.screen import Screen
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-PIPELINE, VAULT = "pipeline", "vault"
+BACKOFF = Backoff(cap_s=5.0)
+PIPELINE, VAULT, DESK = "pipeline", "vault", "desk"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A device of the fleet: its registration ID, and where its certificates come from."""
+    """A device of the fleet: its registration ID, where its certificates come from, and what is under its agent."""
 
     registration_id: str
     fed_by: str
+    light: bool = False
 
 
 def members(count: int) -> list[Member]:
     """The first half is fed by the pipeline, the second by the vault."""
     return [Member(f"meter-{n:02}", PIPELINE if n <= count // 2 else VAULT) for n in range(1, count + 1)]
+
+
+def group_members(light: int, heavy: int = 0, fed_by: str = DESK) -> list[Member]:
+    """Devices of a group: the last `heavy` ones on azure-iot-device."""
+    return [Member(f"meter-{n:03}", fed_by, light=n <= light) for n in range(1, light + heavy + 1)]
+
+
+class LightDirectory(Directory):
+    """A folder without syncs, which hundreds of devices on one medium wait for: no power cut is rehearsed here."""
+
+    def sync(self, descriptor: int) -> None:
+        """Nothing."""
+
+    def sync_directory(self) -> None:
+        """Nothing."""
 
 
 class Pipeline(threading.Thread):
@@ -81,7 +106,11 @@ class Pipeline(threading.Thread):
 
 
 class Fleet:
-    """The agents, from `start` to `stop`; each keeps its certificates in a folder of its own below `folder`."""
+    """The agents, from `start` to `stop`; each keeps its certificates in a folder of its own below `folder`.
+
+    `pause_s` is what a light one waits before it looks how its registration stands. The `backoff` of devices in the
+    field is longer; nobody watches those.
+    """
 
     def __init__(
         self,
@@ -91,9 +120,15 @@ class Fleet:
         clock: MovedClock,
         operator: Operator,
         screen: Screen,
+        pause_s: float = PAUSE_S,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.members = tuple(fleet)
+        self.desk = Desk(clock.now)
         self._folder = folder
+        self._pause_s = pause_s
+        self._backoff = backoff
+        self._network = Network(Path(document["ca_file"]).read_text())
         inboxes = {
             one.registration_id: folder / one.registration_id / "inbox" for one in fleet if one.fed_by == PIPELINE
         }
@@ -109,18 +144,33 @@ class Fleet:
             id_scope=document["dps"]["id_scope"],
             provisioning_host=document["dps"]["device_host"],
             ca_file=Path(document["ca_file"]),
-            backoff=Backoff(cap_s=5.0),  # a device in the field waits longer; nobody watches it
+            backoff=self._backoff,
         )
-        source: FolderSource | VaultSecretSource
+        source: CertificateSource
         if member.fed_by == PIPELINE:
             source = FolderSource(folder / name / "inbox")
-        else:
+        elif member.fed_by == VAULT:
             source = VaultSecretSource(document["keyvault"]["url"], name, Identity("device", clock))
+        else:
+            source = DeskSource(self.desk, name)
 
         def observe(event: str, fields: Mapping[str, Any]) -> None:
             screen.device(name, event, fields)
 
-        return DeviceAgent(config, CertificateStore(folder / name / "store"), source, observe, now=clock.now)
+        if not member.light:
+            return DeviceAgent(config, CertificateStore(folder / name / "store"), source, observe, now=clock.now)
+        store = folder / name / "store"
+        return DeviceAgent(
+            config,
+            CertificateStore(store, LightDirectory(store)),
+            source,
+            observe,
+            registration=LightRegistration(
+                self._network, config.provisioning_host, config.id_scope, name, self._pause_s
+            ),
+            hub=LightHub(self._network),
+            now=clock.now,
+        )
 
     @property
     def registration_ids(self) -> list[str]:
@@ -135,7 +185,8 @@ class Fleet:
 
     def start(self) -> None:
         """Switch everything on; returns at once."""
-        self._pipeline.start()
+        if any(one.fed_by == PIPELINE for one in self.members):
+            self._pipeline.start()
         for agent in self._agents:
             agent.start()
 
@@ -147,3 +198,4 @@ class Fleet:
             thread.start()
         for thread in ending:
             thread.join(12.0)
+        self._network.close()

@@ -74,20 +74,27 @@ class DeviceFacts:
 
 def facts_of(entries: Sequence[Entry], registration_ids: Iterable[str], until: float) -> list[DeviceFacts]:
     """The facts of each device, in the given order, observed up to `until` (seconds since 1970)."""
-    ordered = sorted(entries, key=lambda entry: entry["seq"])
-    return [_device(ordered, registration_id, until) for registration_id in registration_ids]
+    own = by_device(entries)
+    return [_device(own.get(name.casefold(), []), name, until) for name in registration_ids]
 
 
-def _device(entries: Sequence[Entry], registration_id: str, until: float) -> DeviceFacts:
-    own = [entry for entry in entries if _is_about(entry, registration_id)]
+def by_device(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """The entries of each device, oldest first, by its name in lower case; those of no device under ""."""
+    found: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry["seq"]):
+        found.setdefault(_name_in(entry), []).append(entry)
+    return found
+
+
+def _device(own: Sequence[Entry], registration_id: str, until: float) -> DeviceFacts:
     return DeviceFacts.of(registration_id, _sessions(own, until), _registrations(own), _refusals(own), until)
 
 
-def _is_about(entry: Entry, registration_id: str) -> bool:
+def _name_in(entry: Entry) -> str:
     name = entry.get("registration_id") or entry.get("device_id")
     if entry["kind"] == "request":  # a device talks to DPS by MQTT, people and functions by HTTPS
         name = entry.get("principal") if entry.get("method") == "MQTT" else None
-    return str(name or "").casefold() == registration_id.casefold()
+    return str(name or "").casefold()
 
 
 def _sessions(own: Sequence[Entry], until: float) -> list[Session]:

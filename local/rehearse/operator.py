@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,8 +27,9 @@ from cryptography.hazmat.primitives import hashes
 
 from local.rehearse.calling import api_of
 from local.rehearse.moving import Identity, MovedClock
+from local.rehearse.pki import CertificateAuthority, ders_of
 
-ENROLLMENT_TAG = "rollover-enrollment"
+ENROLLMENT_TAG, GROUP_TAG = "rollover-enrollment", "rollover-group"
 VALIDITY_MONTHS = 12
 CREATION_S = 20.0
 
@@ -94,6 +95,30 @@ class Operator:
                 raise TimeoutError(f"the vault did not make {len(names)} certificates within {CREATION_S:g} s")
             time.sleep(0.1)
         return {name: self.latest(name) for name in names}
+
+    def issue_by(self, ca: CertificateAuthority, names: Sequence[str], tags: Callable[[str], dict[str, str]]) -> None:
+        """A certificate for each device, exportable, that the vault asked for (issuer Unknown) and this CA signed."""
+        for name in names:
+            policy = CertificatePolicy(
+                issuer_name="Unknown",
+                subject=f"CN={name}",
+                exportable=True,
+                key_type=KeyType.ec,
+                key_curve_name=KeyCurveName.p_256,
+                reuse_key=False,
+                content_type=CertificateContentType.pem,
+            )
+            self._azure.vault.begin_create_certificate(name, policy, tags=tags(name))
+            request = self._azure.vault.get_certificate_operation(name).csr
+            chain = ca.sign(x509.load_der_x509_csr(bytes(request or b"")), ca.validity)
+            self._azure.vault.merge_certificate(name, ders_of(chain))
+
+    def import_ca(self, name: str, ca: CertificateAuthority, group_id: str) -> None:
+        """Put a CA with its key into the vault, as a new version if there is one of this name, for this group."""
+        policy = CertificatePolicy(
+            issuer_name="Unknown", exportable=False, reuse_key=False, content_type=CertificateContentType.pkcs12
+        )
+        self._azure.vault.import_certificate(name, ca.pfx, policy=policy, tags={GROUP_TAG: group_id})
 
     def latest(self, name: str) -> VaultCertificate:
         """The latest version of a certificate."""

@@ -3,7 +3,8 @@
 import io
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,8 +66,9 @@ def _breach_in_words(breach: Mapping[str, Any]) -> str:
     )
 
 
-def picture(report: Mapping[str, Any]) -> str:
-    """The `<svg>` element."""
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib as every picture here wants it."""
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     style = {
         "svg.fonttype": "none",
@@ -79,18 +81,29 @@ def picture(report: Mapping[str, Any]) -> str:
         "ytick.color": INK,
     }
     with mpl.rc_context(style):
+        yield
+
+
+def written(figure: Figure) -> str:
+    """The figure as an `<svg>` element for the page."""
+    text = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    return _for_page(text.getvalue())
+
+
+def picture(report: Mapping[str, Any]) -> str:
+    """The `<svg>` element."""
+    with drawing():
         rows = _rows(report)
         figure = Figure(figsize=(10, 1.7 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        _phases(axes, report)
+        draw_phases(axes, report)
         for number, row in enumerate(rows):
-            _draw(axes, number, row)
+            draw_row(axes, number, row)
         _calls(axes, report, [row.name for row in rows])
         _frame(axes, report, rows)
         _legend(figure, report, rows)
-        written = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None})
-    return _for_page(written.getvalue())
+        return written(figure)
 
 
 def _rows(report: Mapping[str, Any]) -> list[Row]:
@@ -111,7 +124,8 @@ def _thief_of(name: str) -> str:
     return f"thief of {name}"
 
 
-def _phases(axes: Axes, report: Mapping[str, Any]) -> None:
+def draw_phases(axes: Axes, report: Mapping[str, Any]) -> None:
+    """The phases as stripes, their names and dates above."""
     before = ""
     for number, phase in enumerate(report["phases"]):
         began, ended = phase["began_s"], phase["began_s"] + phase["duration_s"]
@@ -131,7 +145,8 @@ def _phases(axes: Axes, report: Mapping[str, Any]) -> None:
         )
 
 
-def _draw(axes: Axes, number: int, row: Row) -> None:
+def draw_row(axes: Axes, number: int, row: Row) -> None:
+    """Sessions as bars, registrations and refusals as marks."""
     for lane in row.lanes:
         for session in lane["sessions"]:
             colour = row.colours[session["sha256"]]

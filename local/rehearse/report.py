@@ -8,11 +8,17 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from local.rehearse.group_report import group_in_words, group_section
+from local.rehearse.group_roll import GroupFacts
+from local.rehearse.group_roll import problems_of as problems_of_group
 from local.rehearse.journal import DeviceFacts
+from local.rehearse.lanes import lane
 from local.rehearse.scenario import Found, Phase
 from local.rehearse.theft import TheftFacts, problems_of
 
 GAP_ALLOWED_S = 2.0
+MANY = 20
+"""Devices from which on the page folds their table away."""
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -34,15 +40,18 @@ def make_report(
     facts: Sequence[DeviceFacts],
     found: Found,
     thefts: Sequence[TheftFacts] = (),
+    group: GroupFacts | None = None,
 ) -> dict[str, Any]:
     """The content of report.json. Times ending in `_s` are seconds; positions in time are counted from the start.
 
-    What `devices` says of one whose key was stolen ends there: a breach cuts a device off, and that has figures of
-    its own.
+    What `devices` says of one whose key, or whose group's CA, was stolen ends there: a breach cuts a device off, and
+    that has figures of its own.
     """
     devices = [_device(one, fed_by[one.registration_id], found, played.began) for one in facts]
     problems = [*found.problems, *(text for one in devices for text in _problems(one, found, played.rollovers))]
     problems += [text for one in thefts for text in problems_of(one)]
+    problems += [] if group is None else problems_of_group(group)
+    rolled = group_section(group, played.began)
     breaches = [_breach(one, played.began) for one in thefts]
     return {
         "scenario": played.scenario,
@@ -50,7 +59,8 @@ def make_report(
         "proves": played.proves,
         "devices": devices,
         "breach": _breaches(breaches),
-        "summary": _summary(played, devices, breaches, problems),
+        "group": rolled,
+        "summary": _summary(played, devices, breaches, rolled, problems),
         "problems": problems,
         "phases": [_phase(phase, played.began) for phase in found.phases],
     }
@@ -68,27 +78,7 @@ def _device(facts: DeviceFacts, fed_by: str, found: Found, began: float) -> dict
         "longest_gap_s": round(facts.longest_gap_s, 4) if isfinite(facts.longest_gap_s) else None,
         "thumbprints": list(facts.thumbprints),
         "slots": found.slots.get(name, []),
-        **_lane(facts, began),
-    }
-
-
-def _lane(facts: DeviceFacts, began: float) -> dict[str, Any]:
-    """What a timeline shows."""
-    return {
-        "sessions": [
-            {
-                "began_s": round(session.began - began, 3),
-                "ended_s": round(session.ended - began, 3),
-                "sha256": session.sha256,
-                "ended_because": session.ended_because,
-            }
-            for session in facts.sessions
-        ],
-        "registered_at_s": [round(one.wall - began, 3) for one in facts.registrations],
-        "refusals": [
-            {"at_s": round(one.wall - began, 3), "service": one.service, "reason": one.reason, "sha256": one.sha256}
-            for one in facts.refusals
-        ],
+        **lane(facts, began),
     }
 
 
@@ -116,13 +106,13 @@ def _breach(facts: TheftFacts, began: float) -> dict[str, Any]:
             "dps_refused": facts.refused_by("dps"),
             "hub_refused": facts.refused_by("iothub"),
             "accepted_after": facts.accepted_after,
-            **_lane(facts.thief, began),
+            **lane(facts.thief, began),
         },
         "device": {
             "without_session_s": _rounded(gap if isfinite(gap) else None),
             "refused": len(facts.device.refusals),
             "thumbprints": list(facts.device.thumbprints),
-            **_lane(facts.device, began),
+            **lane(facts.device, began),
         },
         "twin_restored": theft.twin_restored,
         "queued_messages_previewed": theft.previewed_messages,
@@ -175,6 +165,7 @@ def _summary(
     played: Played,
     devices: Sequence[Mapping[str, Any]],
     breaches: Sequence[Mapping[str, Any]],
+    group: Mapping[str, Any] | None,
     problems: Sequence[str],
 ) -> dict[str, Any]:
     rolled = sum(_rolled(device, played.rollovers) for device in devices)
@@ -187,7 +178,7 @@ def _summary(
         f"{rolled} of {len(devices)} devices rolled {times}, {refused} refused connects, {long_gaps} gaps over"
         f" {GAP_ALLOWED_S:g} s"
     ]
-    verdict = "; ".join([*said[: played.rollovers], *_breaches_in_words(breaches)])
+    verdict = "; ".join([*said[: played.rollovers], *_breaches_in_words(breaches), *group_in_words(group)])
     verdict = f"{'PASSED' if not problems else 'FAILED'}: {verdict}, in {duration:.0f} s"
     return {
         "passed": not problems,
@@ -258,12 +249,22 @@ def page_of(report: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
+    from local.rehearse.group_picture import describe_group, group_picture
     from local.rehearse.picture import describe, picture
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["gap"] = gap_text
     environment.filters["took"] = took_text
     template = environment.from_string(TEMPLATE.read_text())
+    # A lane for each device is too much for a fleet.
+    draw, in_words = (group_picture, describe_group) if report["group"] else (picture, describe)
     # The picture is SVG made here; matplotlib escapes the names in it.
-    drawn = Markup(picture(report))  # noqa: S704
-    return template.render(report=report, breaches=breaches_of(report), picture=drawn, description=describe(report))
+    drawn = Markup(draw(report))  # noqa: S704
+    return template.render(
+        report=report,
+        breaches=breaches_of(report),
+        group=report["group"],
+        many=len(report["devices"]) > MANY,
+        picture=drawn,
+        description=in_words(report),
+    )

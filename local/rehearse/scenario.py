@@ -1,4 +1,4 @@
-"""What a scenario is, and which there are. A new one is a new module beside `expiry` and a line in `MODULES`."""
+"""What a scenario is, and which there are. A new one is a new module beside `expiry`, and a line in `MODULES`."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local.rehearse.journal import DeviceFacts, facts_of
+from local.rehearse.group_roll import BREACH, GroupFacts, GroupRoll, group_facts
+from local.rehearse.journal import DeviceFacts, Entry, by_device, facts_of
 from local.rehearse.theft import Theft, TheftFacts, theft_facts, without
 
 if TYPE_CHECKING:
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
     from local.rehearse.operator import Operator
     from local.rehearse.screen import Screen
 
-MODULES: Mapping[str, str] = MappingProxyType({"expiry": "local.rehearse.expiry", "breach": "local.rehearse.breach"})
+MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "expiry": "local.rehearse.expiry",
+        "breach": "local.rehearse.breach",
+        "group-expiry": "local.rehearse.group_expiry:INTERMEDIATE_EXPIRY",
+        "group-breach": "local.rehearse.group_breach:INTERMEDIATE_BREACH",
+        "root-expiry": "local.rehearse.group_expiry:ROOT_EXPIRY",
+        "root-breach": "local.rehearse.group_breach:ROOT_BREACH",
+    }
+)
+"""Module and, where it is not `SCENARIO`, the name in it."""
 LOOK_S = 0.3
+NAMED_MOST = 8
+"""Devices that one line names."""
 
 
 class UnknownScenario(ValueError):
@@ -54,6 +67,7 @@ class Found:
     problems: list[str] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     thefts: list[Theft] = field(default_factory=list)
+    group: GroupRoll | None = None
 
 
 class Scenario(Protocol):
@@ -80,7 +94,8 @@ def load(name: str) -> Scenario:
     """The scenario of this name; UnknownScenario otherwise."""
     if name not in MODULES:
         raise UnknownScenario(f"there is no scenario {name!r}; there are: {', '.join(MODULES)}")
-    scenario: Scenario = import_module(MODULES[name]).SCENARIO
+    module, _, attribute = MODULES[name].partition(":")
+    scenario: Scenario = getattr(import_module(module), attribute or "SCENARIO")
     return scenario
 
 
@@ -109,17 +124,31 @@ class Stage:
         self._read_at = time.time()
 
     def facts(self) -> list[DeviceFacts]:
-        """What the stand-in's journal says of each device, up to when it was last read, or its key was stolen."""
-        return [self._facts(name) for name in self.fleet.registration_ids]
+        """What the stand-in's journal says of each device, up to when it was last read.
 
-    def _facts(self, name: str) -> DeviceFacts:
+        Or up to when its key, or the key of its group's CA, was stolen.
+        """
+        group = self.found.group
+        addresses = {one.address for one in self.found.thefts} | ({group.address} if group else set())
+        own = by_device(without(self._entries, addresses))
+        return [self._facts(name, own.get(name.casefold(), [])) for name in self.fleet.registration_ids]
+
+    def _facts(self, name: str, own: Sequence[Entry]) -> DeviceFacts:
         until = min((one.began for one in self.found.thefts if one.registration_id == name), default=self._read_at)
-        own = without(self._entries, {one.address for one in self.found.thefts})
+        if self.found.group is not None and self.found.group.plan == BREACH:
+            until = min(until, self.found.group.began)
         return facts_of([entry for entry in own if entry["wall"] < until], [name], until)[0]
 
     def theft_facts(self) -> list[TheftFacts]:
         """What the journal says of each key that was stolen."""
         return [theft_facts(self._entries, theft, self._read_at) for theft in self.found.thefts]
+
+    def group_facts(self) -> GroupFacts | None:
+        """What the journal says of the group whose CA is rolled, up to when it was last read."""
+        group = self.found.group
+        if group is None:
+            return None
+        return group_facts(self._entries, group, self.fleet.registration_ids, self._read_at)
 
     def read_journal(self) -> None:
         """Take in what the stand-in noted since the last time."""
@@ -156,5 +185,11 @@ class Stage:
             if reason := self._died():
                 raise ScenarioFailed(reason)
             if time.monotonic() > deadline:
-                raise ScenarioFailed(f"{what}: not within {within_s:g} s for {', '.join(sorted(missing))}")
+                raise ScenarioFailed(f"{what}: not within {within_s:g} s for {_listed(missing)}")
             time.sleep(LOOK_S)
+
+
+def _listed(names: set[str]) -> str:
+    first = sorted(names)[:NAMED_MOST]
+    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    return ", ".join(first) + more

@@ -13,26 +13,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from local.rehearse.report import breaches_of, gap_text, took_text
+from local.rehearse.fleet_screen import show_group
+from local.rehearse.report import MANY, breaches_of, gap_text, took_text
+from local.rehearse.screen_words import COLOURS, DOING, SHOWN_DIGITS, THE
 
-SHOWN_DIGITS = 8
 SHOWN_PROBLEMS = 8
-COLOURS = ("cyan", "yellow", "green", "magenta")
-DOING = {
-    "registering": "registers with",
-    "registered": "registered with",
-    "connecting": "connects with",
-    "connected": "connected with",
-    "disconnected": "lost its session with",
-    "refused": "REFUSED with",
-    "unreachable": "gets no answer for",
-    "swapped": "connected with",
-    "rolled_back": "went back from",
-    "method": "is asked to move on from",
-}
-
-
-THE = {"dps": "DPS", "hub": "the hub"}
+TOLD_DEVICES = 40
+"""Lines about single devices that a log gets: of a fleet, one is like another."""
 
 
 class Screen(Protocol):
@@ -139,6 +126,7 @@ class PlainScreen:
         self._console = console
         self._last = ""
         self._told: set[str] = set()
+        self._about_devices = 0
         console.print(title)
 
     def phase(self, name: str, clock: datetime) -> None:
@@ -151,8 +139,13 @@ class PlainScreen:
             self._console.print(line)
 
     def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
-        if event in ("refused", "unreachable", "rolled_back"):
+        if event not in ("refused", "unreachable", "rolled_back"):
+            return
+        self._about_devices += 1
+        if self._about_devices <= TOLD_DEVICES:
             self._once(f"  {name}: {event}: {fields.get('why', '')}")
+        else:
+            self._once("  and so on; the report tells all")
 
     def thief(self, name: str, what: str, service: str) -> None:
         self._once(f"  thief with the key of {name}: {what} by {THE[service]}")
@@ -181,7 +174,26 @@ def prefixes(thumbprints: list[str]) -> Text:
 
 
 def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) -> None:
-    """The closing table, the verdict in one line, and where the reports are."""
+    """The closing tables, the verdict in one line, and where the reports are."""
+    if len(report["devices"]) <= MANY:
+        _show_devices(console, report)
+    if breaches := breaches_of(report):
+        _show_breaches(console, breaches)
+    if report["group"]:
+        show_group(console, report["group"])
+    summary = report["summary"]
+    style = "bold green" if summary["passed"] else "bold red"
+    console.print(Text(summary["verdict"], style), soft_wrap=True)
+    problems = report["problems"]
+    for problem in problems[:SHOWN_PROBLEMS]:
+        console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
+    if len(problems) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(problems) - SHOWN_PROBLEMS} more in the report", style="red")
+    for file in files:
+        console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_devices(console: Console, report: Mapping[str, Any]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
     table.add_column("device", no_wrap=True)
     table.add_column("certificates (SHA-256), old → new", no_wrap=True)
@@ -199,18 +211,6 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
         )
     console.print(table)
     console.print()
-    if breaches := breaches_of(report):
-        _show_breaches(console, breaches)
-    summary = report["summary"]
-    style = "bold green" if summary["passed"] else "bold red"
-    console.print(Text(summary["verdict"], style), soft_wrap=True)
-    problems = report["problems"]
-    for problem in problems[:SHOWN_PROBLEMS]:
-        console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        console.print(f"  and {len(problems) - SHOWN_PROBLEMS} more in the report", style="red")
-    for file in files:
-        console.print(f"  {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_breaches(console: Console, breaches: Sequence[Mapping[str, Any]]) -> None:

@@ -25,16 +25,20 @@ class Notes:
         about = {"service": "iothub", "device_id": device, "sha256": sha256, "session": session, "address": address}
         self._add("connect", wall, accepted=True, reason="accepted", **about)
 
-    def off(self, wall: float, session: int, reason: str = "gone", address: str = HOME) -> None:
-        about = {"service": "iothub", "device_id": "meter-01", "session": session, "address": address}
+    def off(
+        self, wall: float, session: int, reason: str = "gone", address: str = HOME, device: str = "meter-01"
+    ) -> None:
+        about = {"service": "iothub", "device_id": device, "session": session, "address": address}
         self._add("disconnect", wall, reason=reason, **about)
 
-    def refused(self, wall: float, service: str = "iothub", address: str = HOME) -> None:
-        about = {"service": service, "device_id": "meter-01", "sha256": OLD, "session": None, "address": address}
+    def refused(self, wall: float, service: str = "iothub", address: str = HOME, device: str = "meter-01") -> None:
+        about = {"service": service, "device_id": device, "sha256": OLD, "session": None, "address": address}
         self._add("connect", wall, accepted=False, reason="401003", **about)
 
-    def registered(self, wall: float, sha256: str, status: str = "assigned", address: str = HOME) -> None:
-        about = {"service": "dps", "registration_id": "meter-01", "sha256": sha256, "address": address}
+    def registered(
+        self, wall: float, sha256: str, status: str = "assigned", address: str = HOME, device: str = "meter-01"
+    ) -> None:
+        about = {"service": "dps", "registration_id": device, "sha256": sha256, "address": address}
         self._add("registration", wall, status=status, **about)
 
     def register_answered(self, wall: float, status: int, method: str = "MQTT", principal: str = "meter-01") -> None:

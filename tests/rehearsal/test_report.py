@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from local.__main__ import app
 from local.rehearse.report import Played, gap_text, make_report, page_of, write_report
-from local.rehearse.scenario import Found, Phase
+from local.rehearse.scenario import MODULES, Found, Phase
 from tests.rehearsal.notes import NEW, NEWEST, OLD, UNTIL, Notes
 
 PLAYED = Played("expiry", "Certificates near expiry", "It shows this. It does not show that.", 2, 0.0, UNTIL)
@@ -276,4 +276,4 @@ def test_a_gap_reads_well(seconds: float | None, text: str) -> None:
 def test_an_unknown_scenario_is_refused_in_one_line_that_lists_those_there_are() -> None:
     result = CliRunner().invoke(app, ["rehearse", "doomsday"])
     assert result.exit_code == 2
-    assert result.stderr == "rehearse: there is no scenario 'doomsday'; there are: expiry, breach\n"
+    assert result.stderr == f"rehearse: there is no scenario 'doomsday'; there are: {', '.join(MODULES)}\n"

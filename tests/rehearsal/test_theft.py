@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.rehearse.report import Played, breaches_of, make_report, page_of
-from local.rehearse.scenario import Found, load
+from local.rehearse.scenario import MODULES, Found, load
 from local.rehearse.theft import Theft, TheftFacts, problems_of, theft_facts, without
 from tests.rehearsal.notes import NEW, OLD, Notes
 
@@ -260,6 +260,6 @@ def test_a_breach_that_was_never_confirmed_still_gives_a_page() -> None:
     assert "What went wrong" in page_of(report_of(facts(never_in()[0], theft)))
 
 
-@pytest.mark.parametrize("name", ["expiry", "breach"])
+@pytest.mark.parametrize("name", MODULES)
 def test_a_scenario_goes_by_the_name_it_is_listed_with(name: str) -> None:
     assert load(name).name == name

@@ -303,6 +303,16 @@ ISSUE_CASES: dict[str, Case] = {
         Wait,
         "waits to be signed",
     ),
+    "signs the request where a CA of the vault is to": (
+        seen(enrollment=DOOR, latest=HELD, issuance=Issuance(True, True, None), issuer="issuing-ca"),
+        Act,
+        "signed by the key of the vault's certificate 'issuing-ca'",
+    ),
+    "leaves to the vault what it issues by itself, whatever the tag says": (
+        seen(enrollment=DOOR, latest=HELD, issuance=Issuance(True, False, None), issuer="issuing-ca"),
+        Wait,
+        "the vault is issuing",
+    ),
     "rests when the version is disabled": (
         seen(enrollment=DOOR, latest=a_version(NEW, enabled=False)),
         Wait,

@@ -45,6 +45,16 @@ ISSUE_CASES: dict[str, Case] = {
         Wait,
         "signed and merged",
     ),
+    "signs the request where a CA of the vault is to": (
+        seen(latest=a_version(OLD, "v1"), issuance=Issuance(True, True, None), issuer="issuing-ca"),
+        Act,
+        "signed by the key of the vault's certificate 'issuing-ca'",
+    ),
+    "leaves to the vault what it issues by itself, whatever the tag says": (
+        seen(latest=a_version(OLD, "v1"), issuance=Issuance(True, False, None), issuer="issuing-ca"),
+        Wait,
+        "is issuing",
+    ),
     "asks when an issuance of long ago had failed: its cause may be mended": (
         seen(latest=a_version(OLD, "v1"), issuance=Issuance(False, False, "BadPolicy: no such issuer")),
         Act,
