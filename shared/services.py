@@ -6,6 +6,7 @@ the app, and the SDKs are what makes a cold start slow.
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from shared.callers import Callers, NobodyMayCall
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.events import LogEvent, log
 from shared.group import Group
 from shared.ledger import Ledger
 from shared.looks import Looks
@@ -21,6 +23,7 @@ from shared.nudges import Nudges
 from shared.previews import Previews
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
+from shared.tracing import within
 
 
 class Provisioning(Protocol):
@@ -172,6 +175,33 @@ class Services:
     now: Callable[[], datetime]
 
 
+class TraceContext(Protocol):
+    """Where an invocation stands in the host's trace."""
+
+    @property
+    def trace_parent(self) -> str:
+        """A W3C traceparent, or nothing."""
+
+
+class Invocation(Protocol):
+    """One run of a function, as the worker tells it in the parameter ``context``."""
+
+    @property
+    def trace_context(self) -> TraceContext: ...
+
+
+def _export_telemetry(connection_string: str) -> None:
+    """Without the setting nothing is emitted; telemetry that cannot be set up stops no rollover."""
+    if not connection_string:
+        return
+    try:
+        from shared.clients.monitor import export_telemetry
+
+        export_telemetry(connection_string)
+    except Exception as error:  # noqa: BLE001  whatever it is; the host still forwards our lines, and this one
+        log(LogEvent.TELEMETRY_FAILED, why=f"{type(error).__name__}")
+
+
 @cache
 def services() -> Services:
     """The services of this process, built at the first call.
@@ -179,6 +209,7 @@ def services() -> Services:
     Raises:
         Misconfigured: the application settings are incomplete; the message names every one.
     """
+    _export_telemetry(os.environ.get("APPLICATIONINSIGHTS_CONNECTION_STRING", ""))
     settings = read_settings(os.environ)
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
@@ -207,3 +238,15 @@ def services() -> Services:
         settings=settings,
         now=lambda: datetime.now(UTC),
     )
+
+
+@contextmanager
+def invoked(invocation: Invocation) -> Iterator[Services]:
+    """The services for one run of a function, whose telemetry belongs below the host's own.
+
+    The worker puts that context in place for asynchronous functions alone (azure-functions-runtime 1.3.0,
+    ``handle_event`` and ``run_sync_func``).
+    """
+    ports = services()
+    with within(invocation.trace_context.trace_parent):
+        yield ports

@@ -10,6 +10,7 @@ from azure.eventgrid import EventGridPublisherClient
 
 from shared.clients.answers import NO_RETRY, answers_of
 from shared.settings import Settings
+from shared.tracing import here
 
 SOURCE = "/rollover"
 
@@ -26,6 +27,10 @@ class TopicClient:
         Raises:
             ServiceUnavailable, ServiceRefused.
         """
-        event = CloudEvent(source=SOURCE, type=event_type, id=event_id, subject=subject, data=dict(data), time=at)
+        # The extension of CloudEvents for distributed tracing; whoever subscribes can go on from there.
+        extensions = {"traceparent": trace} if (trace := here()) else None
+        event = CloudEvent(
+            SOURCE, event_type, id=event_id, subject=subject, data=dict(data), time=at, extensions=extensions
+        )
         with answers_of("Event Grid topic", f"{event_type} {event_id}"):
             self._client.send(event)
