@@ -4,6 +4,7 @@ Nothing of Azure is imported until the first function runs: an import error woul
 the app, and the SDKs are what makes a cold start slow.
 """
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -221,6 +222,7 @@ def services() -> Services:
     from shared.clients.topic import TopicClient
     from shared.clients.vault import VaultClient
 
+    logging.getLogger("azure").setLevel(logging.WARNING)  # else each request of an SDK is a dozen lines
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
     table, nudges = open_storage(settings, credential)
     issuer, audience = settings.entra_issuer, settings.entra_audience

@@ -25,7 +25,7 @@ SCOPE = "rollover"
 """The name of tracer, meter and logger."""
 
 _TOLD = ("rollover_id", "registration_id", "step")
-_CAME = ("begun", "nudged", "open", "nothing", "cannot", "failed")
+CAME = ("begun", "nudged", "open", "nothing", "cannot", "failed")
 """What may come of a target that is looked at: ``shared.starting.Started.what``, or failed."""
 
 FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.ROLLOVER_STARTED: ("rollover_id", "registration_id", "plan", "why", "cause"),
     LogEvent.NOTHING_TO_DO: ("registration_id", "why"),
     LogEvent.CANNOT_BEGIN: ("certificate", "why"),
-    LogEvent.SWEPT: _CAME,
+    LogEvent.SWEPT: CAME,
     LogEvent.RESUMED: ("count",),
     LogEvent.POISONED: _TOLD,
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),

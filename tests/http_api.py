@@ -23,21 +23,31 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "openapi.yaml"
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
-def invoke(function: Callable[..., func.HttpResponse], request: func.HttpRequest, trace_parent: str = "") -> Any:
+def invoke(function: Callable[..., Any], triggered_by: Any, trace_parent: str = "") -> Any:
     """Call a function as the worker does: with the invocation's context where it asks for that."""
     if "context" not in inspect.signature(function).parameters:
-        return function(request)
-    return function(request, SimpleNamespace(trace_context=SimpleNamespace(trace_parent=trace_parent)))
+        return function(triggered_by)
+    return function(triggered_by, SimpleNamespace(trace_context=SimpleNamespace(trace_parent=trace_parent)))
 
 
 @cache  # an app can be indexed once
+def app_functions() -> dict[str, tuple[list[dict[str, Any]], Callable[..., Any]]]:
+    """Name → bindings and the function itself."""
+    return {
+        function.get_function_name(): (
+            json.loads(function.get_function_json())["bindings"],
+            function.get_user_function(),
+        )
+        for function in function_app.app.get_functions()
+    }
+
+
 def http_functions() -> dict[str, tuple[dict[str, Any], Callable[..., func.HttpResponse]]]:
     """Name → HTTP trigger and the function itself, of every function that HTTP calls."""
     found = {}
-    for function in function_app.app.get_functions():
-        bindings = json.loads(function.get_function_json())["bindings"]
+    for name, (bindings, function) in app_functions().items():
         for trigger in (binding for binding in bindings if binding["type"] == "httpTrigger"):
-            found[function.get_function_name()] = (trigger, function.get_user_function())
+            found[name] = (trigger, function)
     return found
 
 

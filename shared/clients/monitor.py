@@ -54,7 +54,9 @@ def export_telemetry(connection_string: str) -> None:
         _exporting = True
 
 
-def emit(spans: SpanExporter, metrics: MetricReader, lines: LogRecordExporter) -> None:
+def emit(
+    spans: SpanExporter, metrics: MetricReader, lines: LogRecordExporter
+) -> tuple[TracerProvider, MeterProvider, LoggerProvider]:
     """Set up the SDK: batches in threads of their own, flushed when the process ends.
 
     Nothing is sampled: alerts count lines and measurements, and a rollover has some dozen spans in a year.
@@ -63,10 +65,12 @@ def emit(spans: SpanExporter, metrics: MetricReader, lines: LogRecordExporter) -
     tracers.add_span_processor(BatchSpanProcessor(spans))
     loggers = LoggerProvider(resource=RESOURCE)
     loggers.add_log_record_processor(BatchLogRecordProcessor(lines))
-    emit_to(tracers, MeterProvider([metrics], resource=RESOURCE))
+    meters = MeterProvider([metrics], resource=RESOURCE)
+    emit_to(tracers, meters)
     ours = logging.getLogger(SCOPE)
     ours.addHandler(FieldsHandler(loggers))
     ours.propagate = False  # else the host would forward each line once more, without its fields
+    return tracers, meters, loggers
 
 
 class FieldsHandler(logging.Handler):

@@ -151,9 +151,11 @@ HEAVY = (
     "azure.identity",
     "azure.iot",
     "azure.keyvault",
+    "azure.monitor",
     "azure.storage",
     "jwt",
     "msrest",
+    "opentelemetry",
     "requests",
     "shared.clients.",
 )
