@@ -3,10 +3,12 @@
 import azure.functions as func
 
 from functions import (
+    add_ca_certificate,
     allow,
     approve,
     breach,
     cancel,
+    delete_ca_certificate,
     delete_primary,
     disable_enrollment,
     disallow,
@@ -43,6 +45,8 @@ for module in (
     delete_primary,
     enable_enrollment,
     restore_twin,
+    add_ca_certificate,
+    delete_ca_certificate,
     resume_rollovers,
     sweep_certificates,
     report_poisoned,

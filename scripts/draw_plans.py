@@ -12,7 +12,7 @@ END = "\n<!-- end -->"
 def draw(plan: Plan) -> str:
     """A Mermaid state diagram of a plan, with what each step establishes below it."""
     steps = PLANS[plan]
-    begins = "event or sweep" if plan is Plan.EXPIRY else "a person's call"
+    begins = "event or sweep" if plan.expires else "a person's call"
     lines = ["```mermaid", "stateDiagram-v2", "    direction TB", f"    [*] --> {steps[0]}: {begins}"]
     for step, following in zip(steps, (*steps[1:], "done"), strict=True):
         lines.append(f"    {step} --> {following}")

@@ -22,7 +22,8 @@ import typer
 
 from shared.chain import Anchors, Verified, verify
 from shared.errors import BadInput, Misconfigured, RolloverError
-from shared.ledger import Row, Table, partition_of, split_id
+from shared.ledger import Row, Table, split_id
+from shared.rollover import individual_partition
 from shared.settings import STORAGE
 
 BROKEN, UNREADABLE = 1, 2
@@ -40,7 +41,7 @@ def verify_all(table: Table, anchors: Anchors, registration_id: str | None = Non
                 unseen.discard(partition)
                 yield _settled(table, partition, rows, anchors)
     else:
-        unseen = {partition_of(registration_id)}
+        unseen = {individual_partition(registration_id)}
     for partition in sorted(unseen):
         yield _settled(table, partition, _rows(table, partition), anchors)
 

@@ -4,25 +4,33 @@ The reason goes word for word into the history, so it is written for the operato
 in the module of that plan; here is what holds for all of them.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
-from shared import decide_breach, decide_expiry
+from shared import decide_breach, decide_expiry, decide_group
 from shared.rollover import Act, NeedsPerson, Plan, Refuse, Rollover, Step, Verdict, Wait
 from shared.seen import Observation, Policy, Sources
 
 
 def looks_at(step: Step, plan: Plan) -> Sources:
     """What a step has to read before it can decide."""
-    return decide_expiry.LOOKS_AT[step] if plan is Plan.EXPIRY else decide_breach.LOOKS_AT[step]
+    if plan.of_group:
+        return decide_group.LOOKS_AT[step]
+    return decide_expiry.LOOKS_AT[step] if plan.expires else decide_breach.LOOKS_AT[step]
+
+
+def _of_plan(plan: Plan) -> Callable[[Step, Rollover, Observation, Policy], Verdict]:
+    if plan.of_group:
+        return decide_group.decide_step
+    return decide_expiry.decide_step if plan.expires else decide_breach.decide_step
 
 
 def decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
     """The verdict on ``step`` of ``rollover``, given what was seen."""
     if rollover.awaits_approval:
         return _unapproved(rollover, seen.now)
-    expiry = rollover.plan is Plan.EXPIRY
-    decide_step = decide_expiry.decide_step if expiry else decide_breach.decide_step
-    verdict = decide_step(step, rollover, seen, policy)
+    expiry = rollover.plan.expires
+    verdict = _of_plan(rollover.plan)(step, rollover, seen, policy)
     if isinstance(verdict, Act) and step is not Step.INVOKE_REPROVISION_JOB and rollover.acts >= policy.max_acts:
         return NeedsPerson(
             f"{step.value} acted {rollover.acts} times and what it establishes still does not hold: {verdict.why}",
@@ -43,7 +51,7 @@ def _unapproved(rollover: Rollover, now: datetime) -> Verdict:
 def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Verdict:
     """The wait, or a call for a person when it has lasted too long: no rollover waits for ever."""
     began = rollover.reopened_at or rollover.started_at
-    if rollover.plan is Plan.EXPIRY:
+    if rollover.plan.expires:
         since, given = max(rollover.outgoing.not_after, began), "after the outgoing certificate's end"
         next_step = "bring the device online or give it its new certificate by hand; the next sweep then goes on"
     else:

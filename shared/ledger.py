@@ -4,6 +4,7 @@ One partition per target, so that a rollover and its history record are written 
 
     PartitionKey            RowKey                 what
     individual.<reg. ID>    target                 number of the last rollover
+    or group.<group ID>
                             rollover.000003        the third rollover: facts (JSON), and columns to query by
                             history.000003.00007   the seventh record of its history, chained to the sixth
                             removed.000003         the hub identity that the third rollover deleted, with its twin
@@ -27,7 +28,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover, preempted, reported_compromised
+from shared.rollover import Rollover, group_partition, individual_partition, preempted, reported_compromised
 from shared.rows import (
     History,
     from_row,
@@ -41,8 +42,8 @@ from shared.rows import (
 
 Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
-ID = r"individual\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
-"""A rollover's ID; in the middle what a registration ID may be made of (azure-docs concepts-service)."""
+ID = r"(individual|group)\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
+"""A rollover's ID; in the middle what a registration or group ID may be made of (azure-docs concepts-service)."""
 UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
 """What reading a row raises that a person edited or a later release wrote."""
 
@@ -110,9 +111,20 @@ class Ledger:
             raise BadInput(f"the row of rollover {rollover_id!r} cannot be read ({type(error).__name__})") from None
 
     def last(self, registration_id: str) -> Rollover | None:
-        """The target's latest rollover, ended or not; None when there never was one."""
-        found = self._table.read(partition_of(registration_id), "target")
-        return self.read(f"{partition_of(registration_id)}.{found[0]['last']}") if found else None
+        """The latest rollover of an individual enrollment, ended or not; None when there never was one."""
+        return self._last(individual_partition(registration_id))
+
+    def last_of_group(self, group_id: str) -> Rollover | None:
+        """The latest rollover of an enrollment group, ended or not; None when there never was one."""
+        return self._last(group_partition(group_id))
+
+    def last_like(self, rollover: Rollover) -> Rollover | None:
+        """The latest rollover of the target that this one has or is to have."""
+        return self._last(rollover.partition)
+
+    def _last(self, partition: str) -> Rollover | None:
+        found = self._table.read(partition, "target")
+        return self.read(f"{partition}.{found[0]['last']}") if found else None
 
     def begin(
         self, rollover: Rollover, last: Rollover | None, record: History, *, preempting: History | None = None
@@ -124,7 +136,7 @@ class Ledger:
         Raises:
             Conflict: another one began in the meantime, or ``last`` went on or was opened again.
         """
-        partition = partition_of(rollover.registration_id)
+        partition = rollover.partition
         number = split_id(last.id)[1] + 1 if last else 1
         target = self._table.read(partition, "target")
         if (target[0]["last"] if target else 0) != number - 1:
@@ -170,6 +182,10 @@ class Ledger:
         """SHA-256 thumbprints of every certificate of this target that was ever reported compromised."""
         return reported_compromised(self.rollovers(registration_id))
 
+    def compromised_of_group(self, group_id: str) -> set[str]:
+        """The same, of what an enrollment group trusted."""
+        return reported_compromised(self.rollovers_of_group(group_id))
+
     def removed(self, rollover: Rollover) -> Removed | None:
         """The hub identity that this rollover deleted, or was about to, or else the breach whose work it took
         over (``Incident.restores``); None when there is none.
@@ -192,9 +208,13 @@ class Ledger:
         self._table.commit([Write(removed_row(partition, key, removed), found[1] if found else None)])
 
     def rollovers(self, registration_id: str | None = None) -> Iterator[Rollover]:
-        """All rollovers, or those of one target."""
-        partition = partition_of(registration_id) if registration_id else None
+        """All rollovers, or those of one individual enrollment."""
+        partition = individual_partition(registration_id) if registration_id else None
         return _readable(self._table.scan("rollover.", partition=partition))
+
+    def rollovers_of_group(self, group_id: str) -> Iterator[Rollover]:
+        """All rollovers of one enrollment group."""
+        return _readable(self._table.scan("rollover.", partition=group_partition(group_id)))
 
     def due(self, now: datetime) -> Iterator[Rollover]:
         """Open rollovers that it is time to look at, and any whose lifecycle events are unpublished."""
@@ -263,11 +283,6 @@ def _refused_from_row(row: Row) -> RefusedInput:
         count=row["count"],
         announced=row["announced"],
     )
-
-
-def partition_of(registration_id: str) -> str:
-    """The partition of an individual enrollment; registration IDs ignore case (azure-docs concepts-service)."""
-    return f"individual.{registration_id.lower()}"
 
 
 def split_id(rollover_id: str) -> tuple[str, int]:

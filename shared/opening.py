@@ -36,7 +36,7 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
             begun = _begin(new, last, record, ended, services)
         except Conflict:
             # The open rollover's own step went on, or somebody began another one: look again.
-            last = services.ledger.last(new.registration_id)
+            last = services.ledger.last_like(new)
             continue
         measure_started(begun)
         if last is not None and ended is not None:

@@ -35,7 +35,7 @@ def cancel(rollover_id: str, reason: str, caller: Caller, services: Services) ->
     """
 
     def change(rollover: Rollover) -> tuple[Rollover, str]:
-        if rollover.plan is not Plan.EXPIRY:
+        if not rollover.plan.expires:
             require(caller, EXECUTE)
         if rollover.outcome is Outcome.CANCELLED:
             raise _Nothing(rollover)
@@ -50,7 +50,7 @@ def cancel(rollover_id: str, reason: str, caller: Caller, services: Services) ->
 
 def _after_cancel(rollover: Rollover) -> str:
     retry = f"POST /api/rollovers/{rollover.id}/retry goes on where it was"
-    if rollover.plan is Plan.EXPIRY:
+    if rollover.plan.expires:
         return f"{retry}; the sweep begins it again after a day, or when the vault has a new version"
     return (
         f"{retry}. Nothing was undone: the enrollment may be disabled, the hub identity disabled or gone; after a false"
@@ -67,13 +67,13 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
     """
 
     def change(rollover: Rollover) -> tuple[Rollover, str]:
-        if rollover.plan is not Plan.EXPIRY:
+        if not rollover.plan.expires:
             require(caller, EXECUTE)
         if rollover.outcome is None:
             raise _Nothing(rollover)
         if rollover.outcome in (Outcome.DONE, Outcome.PREEMPTED):
             raise Unsuitable(f"{rollover.id} has ended as {rollover.status}: {rollover.outcome_reason}")
-        last = services.ledger.last(rollover.registration_id)
+        last = services.ledger.last_like(rollover)
         if last is not None and last.id != rollover.id:
             raise Unsuitable(f"{last.id} is a later rollover of the same target")
         if rollover.incident is not None and rollover.incident.awaits_approval:

@@ -6,7 +6,7 @@ from shared.announce import announce
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
 from shared.nudges import decode_nudge
-from shared.rollover import NeedsPerson, Plan, Rollover, Step, advance
+from shared.rollover import NeedsPerson, Rollover, Step, advance
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import lifecycle_of, refuse_input
@@ -32,7 +32,7 @@ def _mark(step: Step, rollover: Rollover, services: Services) -> None:
     went_on = rollover.waiting_for is not None and not rollover.is_due(now)
     if rollover.next_step is not step or went_on:
         return
-    again = "the sweep begins the rollover again" if rollover.plan is Plan.EXPIRY else "then retry the rollover"
+    again = "the sweep begins the rollover again" if rollover.plan.expires else "then retry the rollover"
     verdict = NeedsPerson(
         f"step {step} failed again and again without a verdict",
         f"look for the exceptions of the function {step} with this rollover's ID, mend the cause; {again}",

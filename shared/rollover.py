@@ -48,6 +48,8 @@ class Step(StrEnum):
     VERIFY_CONTAINMENT = "verify_containment"
     ENABLE_ENROLLMENT = "enable_enrollment"
     RESTORE_TWIN = "restore_twin"
+    ADD_CA_CERTIFICATE = "add_ca_certificate"
+    DELETE_CA_CERTIFICATE = "delete_ca_certificate"
 
     @property
     def queue(self) -> str:
@@ -66,16 +68,30 @@ class Plan(StrEnum):
     DISALLOW = "disallow"
     ALLOW = "allow"
     """Takes a disallowing back."""
+    GROUP_EXPIRY = "group_expiry"
+    """An enrollment group: what it trusts is replaced, its devices are asked in waves."""
+    GROUP_BREACH = "group_breach"
+    """The same, contained first: the group's devices are evicted from the hub in batches."""
 
     @property
     def contains(self) -> bool:
         """Whether its purpose is that something is let in no longer."""
-        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.DISALLOW)
+        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.DISALLOW, Plan.GROUP_BREACH)
 
     @property
     def replaces(self) -> bool:
         """Whether a certificate of the enrollment is replaced because it is compromised."""
-        return self in (Plan.BREACH, Plan.BREACH_REPROVISION)
+        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.GROUP_BREACH)
+
+    @property
+    def expires(self) -> bool:
+        """Whether a certificate is replaced because it nears its end: nobody may lose a connection."""
+        return self in (Plan.EXPIRY, Plan.GROUP_EXPIRY)
+
+    @property
+    def of_group(self) -> bool:
+        """Whether its target is an enrollment group."""
+        return self in (Plan.GROUP_EXPIRY, Plan.GROUP_BREACH)
 
 
 PLANS: Mapping[Plan, tuple[Step, ...]] = {
@@ -109,6 +125,26 @@ PLANS: Mapping[Plan, tuple[Step, ...]] = {
     ),
     Plan.DISALLOW: (Step.DISABLE_ENROLLMENT, Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT),
     Plan.ALLOW: (Step.ENABLE_ENROLLMENT,),
+    Plan.GROUP_EXPIRY: (
+        Step.ISSUE_CERTIFICATE,
+        Step.ADD_CA_CERTIFICATE,  # only where the group names its CA
+        Step.UPLOAD_SECONDARY,
+        Step.INVOKE_REPROVISION_JOB,  # in waves
+        Step.DELETE_PRIMARY,  # at the completion threshold
+        Step.DELETE_CA_CERTIFICATE,
+    ),
+    Plan.GROUP_BREACH: (
+        Step.DISABLE_ENROLLMENT,  # one write, whatever the fleet's size
+        Step.REMOVE_HUB_REGISTRATION,  # in batches: the hub pins leaves, whatever their CA
+        Step.VERIFY_CONTAINMENT,
+        Step.ISSUE_CERTIFICATE,
+        Step.ADD_CA_CERTIFICATE,
+        Step.UPLOAD_SECONDARY,
+        Step.DELETE_PRIMARY,
+        Step.DELETE_CA_CERTIFICATE,
+        Step.ENABLE_ENROLLMENT,
+        Step.RESTORE_TWIN,  # as the devices come back
+    ),
 }
 """The order of the steps, here and nowhere else; ``docs/rollover.md`` is drawn from it."""
 
@@ -123,6 +159,8 @@ ESTABLISHES: Mapping[Step, str] = {
     Step.VERIFY_CONTAINMENT: "read back twice: neither DPS nor hub accepts a compromised certificate, no session lives",
     Step.ENABLE_ENROLLMENT: "DPS admits the device again, and the hub does where its identity was only disabled",
     Step.RESTORE_TWIN: "the device is back, and its twin has the tags and desired properties that it had",
+    Step.ADD_CA_CERTIFICATE: "the incoming CA certificate is in DPS, and verified",
+    Step.DELETE_CA_CERTIFICATE: "the outgoing CA certificate is not in DPS",
 }
 
 
@@ -208,7 +246,9 @@ class Rollover:
     id: str
     plan: Plan
     registration_id: str
+    """Of the individual enrollment; empty for a group."""
     device_id: str
+    """Empty for a group."""
     certificate_name: str
     """Name of the certificate in the vault; empty while none is known (a breach does not wait for that)."""
     cause: str
@@ -228,6 +268,8 @@ class Rollover:
     incoming: Incoming | None = None
     incident: Incident | None = None
     """What a person asked for; None for the expiry plan."""
+    group_id: str | None = None
+    """The enrollment group, where that is the target."""
     done: tuple[Step, ...] = ()
     acts: int = 0
     """How often the present step acted."""
@@ -257,6 +299,11 @@ class Rollover:
     trace: str = ""
     """Where it began in a trace (W3C traceparent, ``shared.tracing``); empty when nothing was traced then."""
     etag: str = ""
+
+    @property
+    def partition(self) -> str:
+        """Where its target lies in the ledger; names ignore case (azure-docs concepts-service)."""
+        return group_partition(self.group_id) if self.group_id else individual_partition(self.registration_id)
 
     @property
     def next_step(self) -> Step | None:
@@ -310,6 +357,16 @@ class Rollover:
             return None
         digest = hashlib.sha256(f"{self.id}/{self.started_at.isoformat()}".encode()).hexdigest()[:20]
         return f"rollover-{digest}-{int(self.acted_at.timestamp() * 1000)}"
+
+
+def individual_partition(registration_id: str) -> str:
+    """The ledger's partition of an individual enrollment."""
+    return f"individual.{registration_id.lower()}"
+
+
+def group_partition(group_id: str) -> str:
+    """The ledger's partition of an enrollment group."""
+    return f"group.{group_id.lower()}"
 
 
 def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:

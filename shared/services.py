@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
+from shared.authority import DpsCertificate
 from shared.callers import Callers, NobodyMayCall
+from shared.certificate import Certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.events import LogEvent, log
@@ -38,6 +40,16 @@ class Provisioning(Protocol):
 
     def groups(self) -> Iterator[Group]:
         """Every enrollment group."""
+
+    def group(self, group_id: str) -> Group | None:
+        """The enrollment group; None when there is none."""
+
+    def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
+        """Write ``body`` over the group that was read (If-Match).
+
+        Raises:
+            Conflict: it was changed since.
+        """
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
@@ -147,6 +159,36 @@ class Vault(Protocol):
         """The full ID of a version, which a device can fetch its secret by."""
 
 
+class Authorities(Protocol):
+    """The CA certificates of the DPS, managed through Azure Resource Manager."""
+
+    def all(self) -> list[DpsCertificate]:
+        """Every CA certificate; there are 25 at most (azure-docs about-iot-dps)."""
+
+    def get(self, name: str) -> DpsCertificate | None:
+        """The one of this name; None when there is none."""
+
+    def put(self, name: str, certificate: Certificate, *, verified: bool, read: DpsCertificate | None) -> None:
+        """Upload it under a name that is free, or over what was ``read`` (If-Match); ``verified`` vouches for it.
+
+        Raises:
+            Conflict: it was changed since, or is there already.
+        """
+
+    def verification_code(self, read: DpsCertificate) -> str:
+        """A new code to prove possession of its key by; the ETag is another one afterwards (If-Match)."""
+
+    def verify(self, read: DpsCertificate, proof_pem: str) -> None:
+        """Show a certificate with the code as its common name, signed by the CA's key (If-Match).
+
+        Raises:
+            Unsuitable: the proof is none.
+        """
+
+    def delete(self, read: DpsCertificate) -> None:
+        """Delete what was read (If-Match)."""
+
+
 class Topic(Protocol):
     """The custom topic that lifecycle events go to."""
 
@@ -165,6 +207,7 @@ class Services:
     provisioning: Provisioning
     hub: Hub
     vault: Vault
+    authorities: Authorities
     ledger: Ledger
     previews: Previews
     devices: Devices
@@ -215,6 +258,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
+    from shared.clients.authorities import NoAuthorities
     from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
@@ -230,6 +274,7 @@ def services() -> Services:
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
+        authorities=NoAuthorities(),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),

@@ -30,7 +30,6 @@ from shared.rollover import (
     Incoming,
     NeedsPerson,
     Outcome,
-    Plan,
     Refuse,
     Rollover,
     Step,
@@ -197,7 +196,7 @@ def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Ve
     waited = has_waited(rollover, str(error), services.now())
     if isinstance(error, NotAllowed) and waited < ROLE_PATIENCE:
         return Wait(str(error), timedelta(minutes=1))
-    again = "the next day's sweep begins it again" if rollover.plan is Plan.EXPIRY else f"POST {_RETRY}"
+    again = "the next day's sweep begins it again" if rollover.plan.expires else f"POST {_RETRY}"
     return NeedsPerson(str(error), f"mend what the service complains about; {again}")
 
 

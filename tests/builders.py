@@ -49,6 +49,8 @@ EFFECTS: Mapping[Step, Effect] = {
     Step.VERIFY_CONTAINMENT: only_looks,
     Step.ENABLE_ENROLLMENT: let_in_again,
     Step.RESTORE_TWIN: put_back,
+    Step.ADD_CA_CERTIFICATE: only_looks,
+    Step.DELETE_CA_CERTIFICATE: only_looks,
 }
 """What each function gives to ``carry_out``."""
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from cryptography import x509
 
+from shared.authority import DpsCertificate
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
-from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable, Unsuitable
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
@@ -229,6 +230,35 @@ class InMemoryDps:
         assert any(certificates.values()), "DPS refuses an entry without any certificate"
         self._store(enrollment.registration_id, new)
 
+    def group(self, group_id: str) -> Group | None:
+        body = self.grouped.get(group_id.lower())
+        return parse_group(copy.deepcopy(body)) if body is not None else None
+
+    def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
+        current = self.grouped.get(group.enrollment_group_id.lower())
+        assert group.etag not in ("", "*"), "every write carries the ETag that was read"
+        if current is None:
+            raise NotFound("no such group")
+        if current["etag"] != group.etag:
+            raise Conflict("412")
+        assert "etag" not in body
+        new = copy.deepcopy(dict(body))
+        stored = current["attestation"]["x509"]
+        x509_sent = new["attestation"]["x509"]
+        signing = x509_sent.get("signingCertificates") or {}
+        for slot, sent in list(signing.items()):
+            if sent is None:
+                del signing[slot]
+            elif pem := sent.get("certificate"):
+                signing[slot] = {"info": info(parse_certificate(_der(pem)))}
+            elif sent["info"]["sha256Thumbprint"] != stored["signingCertificates"][slot]["info"]["sha256Thumbprint"]:
+                raise AssertionError("an info-only slot must be the one that is stored there")
+        references = x509_sent.get("caReferences") or {}
+        assert any(signing.values()) or any(references.values()), "DPS refuses an entry without any certificate"
+        self._version += 1
+        new["etag"] = str(self._version)
+        self.grouped[group.enrollment_group_id.lower()] = new
+
     def registered(self, registration_id: str, hub: str = HUB) -> None:
         """Note a completed registration."""
         self.registrations[registration_id.lower()] = {
@@ -242,6 +272,55 @@ class InMemoryDps:
 
 def _der(pem: str) -> bytes:
     return base64.b64decode("".join(pem.strip().splitlines()[1:-1]))
+
+
+class InMemoryAuthorities:
+    """CA certificates of the DPS. Every call on one gives it another ETag; a proof is taken as such."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, DpsCertificate] = {}
+        self.codes: dict[str, str] = {}
+        self._version = 0
+
+    def add(self, name: str, certificate: Certificate, *, verified: bool = True) -> None:
+        """Upload one as an operator would."""
+        self._version += 1
+        self.kept[name.lower()] = DpsCertificate(name, certificate, verified, f"e{self._version}")
+
+    def all(self) -> list[DpsCertificate]:
+        return [self.kept[name] for name in sorted(self.kept)]
+
+    def get(self, name: str) -> DpsCertificate | None:
+        return self.kept.get(name.lower())
+
+    def put(self, name: str, certificate: Certificate, *, verified: bool, read: DpsCertificate | None) -> None:
+        current = self.kept.get(name.lower())
+        if (current is None) != (read is None) or (current and read and current.etag != read.etag):
+            raise Conflict("412")
+        self.add(name, certificate, verified=verified)
+
+    def verification_code(self, read: DpsCertificate) -> str:
+        current = self._as_read(read)
+        self.add(current.name, current.certificate, verified=current.verified)
+        self.codes[current.name.lower()] = f"code-{self._version}"
+        return self.codes[current.name.lower()]
+
+    def verify(self, read: DpsCertificate, proof_pem: str) -> None:
+        current = self._as_read(read)
+        if parse_certificate(_der(proof_pem)).common_name != self.codes.get(current.name.lower()):
+            raise Unsuitable("the proof has another common name than the verification code")
+        self.add(current.name, current.certificate)
+
+    def delete(self, read: DpsCertificate) -> None:
+        del self.kept[self._as_read(read).name.lower()]
+
+    def _as_read(self, read: DpsCertificate) -> DpsCertificate:
+        current = self.kept.get(read.name.lower())
+        if current is None:
+            raise NotFound("no such CA certificate")
+        if current.etag != read.etag:
+            raise Conflict("412")
+        return current
 
 
 class InMemoryHub:
@@ -431,6 +510,7 @@ class World:
     topic: RecordedTopic
     callers: InMemoryCallers
     settings: Settings
+    authorities: InMemoryAuthorities = field(default_factory=InMemoryAuthorities)
 
     @property
     def services(self) -> Services:
@@ -439,6 +519,7 @@ class World:
             provisioning=self.dps,
             hub=self.hub,
             vault=self.vault,
+            authorities=self.authorities,
             ledger=Ledger(self.table),
             previews=Previews(self.table),
             devices=Devices(self.table),

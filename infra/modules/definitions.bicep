@@ -22,6 +22,7 @@ resource provisioning 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.Devices/provisioningServices/enrollments/read'
           'Microsoft.Devices/provisioningServices/enrollments/write'
           'Microsoft.Devices/provisioningServices/enrollmentGroups/read'
+          'Microsoft.Devices/provisioningServices/enrollmentGroups/write'
           'Microsoft.Devices/provisioningServices/registrationStates/read'
         ]
         notDataActions: []

@@ -19,6 +19,8 @@ var steps = [
   'verify-containment'
   'enable-enrollment'
   'restore-twin'
+  'add-ca-certificate'
+  'delete-ca-certificate'
 ]
 
 resource account 'Microsoft.Storage/storageAccounts@2026-09-01' = {

@@ -19,7 +19,7 @@ PAGE = 1000
 
 
 class ProvisioningClient:
-    """Reads and writes individual enrollments, and lists them and the groups."""
+    """Reads, lists and writes individual enrollments and groups."""
 
     def __init__(self, settings: Settings, credential: TokenCredential) -> None:
         self._name = f"DPS {urlsplit(settings.dps_endpoint).hostname}"
@@ -67,6 +67,27 @@ class ProvisioningClient:
         with answers_of(self._name, "the query of groups"):
             for body in self._client.enrollment_group.query(EVERYTHING, top=PAGE):
                 yield parse_group(body)
+
+    def group(self, group_id: str) -> Group | None:
+        """The enrollment group; None when there is none.
+
+        Raises:
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        try:
+            with answers_of(self._name, f"GET enrollment group {group_id}"):
+                return parse_group(self._client.enrollment_group.get(group_id))
+        except NotFound:
+            return None
+
+    def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
+        """Write ``body`` over the group that was read; the ETag as for an individual enrollment.
+
+        Raises:
+            Conflict, NotFound, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"PUT enrollment group {group.enrollment_group_id}"):
+            self._client.enrollment_group.create_or_update(group.enrollment_group_id, dict(body), if_match=group.etag)
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read.

@@ -75,6 +75,7 @@ class Flaky:
             provisioning=self,
             hub=self,
             vault=_Vault(self),
+            authorities=stage.world.authorities,
             ledger=Ledger(self),
             previews=Previews(self),
             nudges=self,

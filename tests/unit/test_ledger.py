@@ -8,8 +8,8 @@ import pytest
 
 from shared.enrollment import Removed, Twin
 from shared.errors import BadInput, Conflict, NotFound
-from shared.ledger import Ledger, partition_of, split_id
-from shared.rollover import Outcome, Rollover, Step, reopened
+from shared.ledger import Ledger, split_id
+from shared.rollover import Outcome, Rollover, Step, individual_partition, reopened
 from shared.rows import History
 from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
@@ -231,7 +231,7 @@ def test_an_id_of_nothing_is_not_found():
 
 
 def test_a_partition_can_be_read_back_from_any_id():
-    assert split_id(f"{partition_of('A.9')}.2") == ("individual.a.9", 2)
+    assert split_id(f"{individual_partition('A.9')}.2") == ("individual.a.9", 2)
 
 
 def test_the_last_rollover_cannot_be_opened_again_at_the_moment_at_which_the_next_begins():

@@ -31,6 +31,7 @@ from tests.certificates import NOW, generation
 from tests.fakes import (
     HUB,
     Clock,
+    InMemoryAuthorities,
     InMemoryCallers,
     InMemoryDps,
     InMemoryHub,
@@ -125,6 +126,7 @@ class State:
             provisioning=watched,
             hub=watched,
             vault=watched,
+            authorities=InMemoryAuthorities(),
             ledger=Ledger(watched),
             previews=Previews(watched),
             devices=Devices(watched),
