@@ -31,7 +31,7 @@ _WORDS = """
     let union where extend project summarize by distinct order sort asc desc take top count render bin ago now and or in
     not has contains startswith tostring todouble toint round iff sum min max avg countif sumif dcount arg_max make_set
     columnchart timechart barchart isnotempty isempty between datetime timespan datetime_diff join kind inner leftanti
-    on true false parse_json strcat"""
+    on true false parse_json strcat take_any"""
 WORDS = set(re.findall(r"\w+", _WORDS))
 VALUES = {
     "event": {*LogEvent},

@@ -28,8 +28,9 @@ HOST_SETTINGS = {
     "AzureWebJobsStorage__clientId",
 }
 EXPORTER_SETTINGS = {
-    # Read by azure-monitor-opentelemetry-exporter: it tells Microsoft nothing of itself, and takes no orders.
+    # Read by azure-monitor-opentelemetry-exporter: it reports on nobody but us, and takes no orders from elsewhere.
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
 }
 CONNECTION_SETTINGS = {
