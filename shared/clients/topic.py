@@ -15,6 +15,21 @@ from shared.tracing import here
 SOURCE = "/rollover"
 
 
+def cloud_event(
+    event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime, trace: str
+) -> CloudEvent:
+    """A lifecycle event, with CloudEvents' extension for distributed tracing (``traceparent``) if there is a trace."""
+    return CloudEvent(
+        SOURCE,
+        event_type,
+        id=event_id,
+        subject=subject,
+        data=dict(data),
+        time=at,
+        extensions={"traceparent": trace} if trace else None,
+    )
+
+
 class TopicClient:
     """Publishes lifecycle events."""
 
@@ -27,10 +42,6 @@ class TopicClient:
         Raises:
             ServiceUnavailable, ServiceRefused.
         """
-        # The extension of CloudEvents for distributed tracing; whoever subscribes can go on from there.
-        extensions = {"traceparent": trace} if (trace := here()) else None
-        event = CloudEvent(
-            SOURCE, event_type, id=event_id, subject=subject, data=dict(data), time=at, extensions=extensions
-        )
+        event = cloud_event(event_id, event_type, subject, data, at, here())
         with answers_of("Event Grid topic", f"{event_type} {event_id}"):
             self._client.send(event)

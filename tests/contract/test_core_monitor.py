@@ -172,5 +172,5 @@ def test_telemetry_that_cannot_be_set_up_stops_nothing(place: str, caplog: pytes
 
 
 def test_the_worker_leaves_synchronous_functions_without_the_hosts_trace() -> None:
-    """azure-functions-runtime 1.3.0: so functions take ``context``. Once it does, ``shared.services.invoked`` may go."""
+    """azure-functions-runtime 1.3.0: so functions take ``context``. Once it does, ``invoked`` may go."""
     assert "opentelemetry" not in inspect.getsource(executor)
