@@ -17,7 +17,7 @@ SOURCE = "/rollover"
 
 def cloud_event(
     event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime, trace: str
-) -> CloudEvent:
+) -> CloudEvent[dict[str, Any]]:
     """A lifecycle event, with CloudEvents' extension for distributed tracing (``traceparent``) if there is a trace."""
     return CloudEvent(
         SOURCE,

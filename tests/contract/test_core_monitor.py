@@ -118,6 +118,19 @@ def test_a_step_arrives_as_a_dependency_of_the_rollovers_operation(sent: Sent, f
     assert raised["tags"]["ai.operation.id"] == rollover.trace[3:35]
 
 
+def test_nothing_is_sampled_away_though_the_caller_did_not_ask_for_a_trace(sent: Sent, flush: Any) -> None:
+    """A dead-man alert that misses its line because somebody kept only every tenth is a false alarm at night."""
+    monitor.export_telemetry(PLACE)
+    unasked = a_traceparent().removesuffix("01") + "00"
+    with within(unasked), stepping(a_rollover(), Step.ISSUE_CERTIFICATE, lambda: NOW):
+        log(LogEvent.RESUMED, count=1)
+    with stepping(a_rollover(trace=unasked), Step.ISSUE_CERTIFICATE, lambda: NOW):
+        pass
+    flush()
+    assert [item["tags"]["ai.operation.id"] for item in sent.of("RemoteDependencyData")] == [unasked[3:35]] * 2
+    assert len(sent.of("MessageData")) == 1
+
+
 def test_metrics_arrive_by_name_with_sum_number_least_and_greatest(sent: Sent, flush: Any) -> None:
     monitor.export_telemetry(PLACE)
     measure(Metric.STARTED, plan="expiry")
