@@ -116,6 +116,18 @@ def test_one_trace_leads_from_the_event_to_the_last_step(caught, monkeypatch):
     assert {trace[3:35] for trace in world.topic.traces} == {event[3:35]}
 
 
+def test_an_event_that_the_timer_publishes_belongs_where_its_rollover_began(caught, monkeypatch):
+    """So does every event of a rollover: an event that is published again is the same event."""
+    world = a_story()
+    functions = functions_over(world, monkeypatch)
+    world.topic.down = True
+    functions.run("on_certificate_event", EVENT)
+    world.topic.down = False
+    functions.run("resume_rollovers", None)
+    assert world.topic.traces == [the_rollover(world).trace]
+    assert caught.metrics()["rollover.announce.failed"] == {(): 1}
+
+
 def test_each_step_is_linked_to_the_invocation_that_it_ran_in(caught, monkeypatch):
     """From there an engineer finds what the host says of it."""
     world = a_story()
