@@ -11,7 +11,7 @@ from shared.errors import Conflict, NotFound
 from shared.own_ca import proof_of_possession
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -20,9 +20,10 @@ bp = func.Blueprint()
 
 @bp.function_name("add_ca_certificate")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.ADD_CA_CERTIFICATE.queue, connection=STORAGE)
-def add_ca_certificate(nudge: func.QueueMessage) -> None:
+def add_ca_certificate(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.ADD_CA_CERTIFICATE, nudge.get_body(), services(), effect=upload_or_prove)
+    with invoked(context) as ports:
+        carry_out(Step.ADD_CA_CERTIFICATE, nudge.get_body(), ports, effect=upload_or_prove)
 
 
 def upload_or_prove(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

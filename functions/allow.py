@@ -13,9 +13,9 @@ ALLOWED = EXECUTE
 
 @bp.function_name("allow")
 @bp.route(route="devices/{id}/allow", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-def allow_(req: func.HttpRequest) -> func.HttpResponse:
+def allow_(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, ALLOWED, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call, context))
 
 
 def take_call(asked: Asked) -> Answer:

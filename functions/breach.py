@@ -16,9 +16,9 @@ ALLOWED = EXECUTE
 
 @bp.function_name("breach")
 @bp.route(route="breaches", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-def breach(req: func.HttpRequest) -> func.HttpResponse:
+def breach(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Preview, or confirm what was previewed."""
-    return func.HttpResponse(**respond(req, ALLOWED, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call, context))
 
 
 def take_call(asked: Asked) -> Answer:

@@ -8,7 +8,7 @@ import azure.functions as func
 from shared.errors import Conflict, NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -17,9 +17,10 @@ bp = func.Blueprint()
 
 @bp.function_name("delete_ca_certificate")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.DELETE_CA_CERTIFICATE.queue, connection=STORAGE)
-def delete_ca_certificate(nudge: func.QueueMessage) -> None:
+def delete_ca_certificate(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.DELETE_CA_CERTIFICATE, nudge.get_body(), services(), effect=delete_outgoing)
+    with invoked(context) as ports:
+        carry_out(Step.DELETE_CA_CERTIFICATE, nudge.get_body(), ports, effect=delete_outgoing)
 
 
 def delete_outgoing(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

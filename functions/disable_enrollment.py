@@ -9,7 +9,7 @@ import azure.functions as func
 
 from shared.door import shut_door
 from shared.rollover import Step
-from shared.services import services
+from shared.services import invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -18,6 +18,7 @@ bp = func.Blueprint()
 
 @bp.function_name("disable_enrollment")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.DISABLE_ENROLLMENT.queue, connection=STORAGE)
-def disable_enrollment(nudge: func.QueueMessage) -> None:
+def disable_enrollment(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.DISABLE_ENROLLMENT, nudge.get_body(), services(), effect=shut_door)
+    with invoked(context) as ports:
+        carry_out(Step.DISABLE_ENROLLMENT, nudge.get_body(), ports, effect=shut_door)

@@ -13,9 +13,9 @@ ALLOWED = EXECUTE
 
 @bp.function_name("disallow")
 @bp.route(route="devices/{id}/disallow", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-def disallow_(req: func.HttpRequest) -> func.HttpResponse:
+def disallow_(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, ALLOWED, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call, context))
 
 
 def take_call(asked: Asked) -> Answer:

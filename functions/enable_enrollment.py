@@ -10,7 +10,7 @@ from shared import hub_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -19,9 +19,10 @@ bp = func.Blueprint()
 
 @bp.function_name("enable_enrollment")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.ENABLE_ENROLLMENT.queue, connection=STORAGE)
-def enable_enrollment(nudge: func.QueueMessage) -> None:
+def enable_enrollment(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.ENABLE_ENROLLMENT, nudge.get_body(), services(), effect=let_in_again)
+    with invoked(context) as ports:
+        carry_out(Step.ENABLE_ENROLLMENT, nudge.get_body(), ports, effect=let_in_again)
 
 
 def let_in_again(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:

@@ -9,7 +9,7 @@ import azure.functions as func
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -18,9 +18,10 @@ bp = func.Blueprint()
 
 @bp.function_name("invoke_reprovision_job")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.INVOKE_REPROVISION_JOB.queue, connection=STORAGE)
-def invoke_reprovision_job(nudge: func.QueueMessage) -> None:
+def invoke_reprovision_job(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), services(), effect=start_job)
+    with invoked(context) as ports:
+        carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), ports, effect=start_job)
 
 
 def start_job(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

@@ -8,7 +8,7 @@ import azure.functions as func
 from shared.own_ca import common_name_of, sign_request
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -17,9 +17,10 @@ bp = func.Blueprint()
 
 @bp.function_name("issue_certificate")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.ISSUE_CERTIFICATE.queue, connection=STORAGE)
-def issue_certificate(nudge: func.QueueMessage) -> None:
+def issue_certificate(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.ISSUE_CERTIFICATE, nudge.get_body(), services(), effect=ask_for_version)
+    with invoked(context) as ports:
+        carry_out(Step.ISSUE_CERTIFICATE, nudge.get_body(), ports, effect=ask_for_version)
 
 
 def ask_for_version(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

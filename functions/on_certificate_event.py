@@ -6,7 +6,7 @@ An event is a hint: what it says is read again before anything is done (``shared
 import azure.functions as func
 
 from shared.certificate_event import take_event
-from shared.services import services
+from shared.services import invoked
 
 bp = func.Blueprint()
 
@@ -15,9 +15,10 @@ bp = func.Blueprint()
 # schema the subscription uses, and checks an annotation only against one of them.
 @bp.function_name("on_certificate_event")
 @bp.event_grid_trigger(arg_name="event")
-def on_certificate_event(event) -> None:  # type: ignore[no-untyped-def]
+def on_certificate_event(event, context: func.Context) -> None:  # type: ignore[no-untyped-def]
     """Begin or hasten the rollover that the event is about."""
-    if isinstance(event, func.CloudEvent):
-        take_event(event.type, event.id, event.source, event.subject, event.get_json(), services())
-    else:
-        take_event(event.event_type, event.id, event.topic, event.subject, event.get_json(), services())
+    with invoked(context) as ports:
+        if isinstance(event, func.CloudEvent):
+            take_event(event.type, event.id, event.source, event.subject, event.get_json(), ports)
+        else:
+            take_event(event.event_type, event.id, event.topic, event.subject, event.get_json(), ports)

@@ -9,7 +9,7 @@ from typing import List  # noqa: UP035  the worker takes no builtin generic in a
 import azure.functions as func
 
 from shared.connection_failures import take_batch
-from shared.services import services
+from shared.services import invoked
 
 bp = func.Blueprint()
 
@@ -25,6 +25,7 @@ bp = func.Blueprint()
     cardinality="many",
 )
 @bp.retry(strategy="exponential_backoff", max_retry_count="5", minimum_interval="00:00:05", maximum_interval="00:02:00")
-def on_connection_failure(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
+def on_connection_failure(events: List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
     """Look into every refused connect of the batch."""
-    take_batch([event.get_body() for event in events], services())
+    with invoked(context) as ports:
+        take_batch([event.get_body() for event in events], ports)

@@ -9,15 +9,16 @@ import azure.functions as func
 
 from shared.poison import report
 from shared.rollover import Step
-from shared.services import services
+from shared.services import invoked
 from shared.settings import STORAGE
 
 bp = func.Blueprint()
 
 
-def _reporter(step: Step) -> Callable[[func.QueueMessage], None]:
-    def report_poisoned(nudge: func.QueueMessage) -> None:
-        report(step, nudge.get_body(), services())
+def _reporter(step: Step) -> Callable[[func.QueueMessage, func.Context], None]:
+    def report_poisoned(nudge: func.QueueMessage, context: func.Context) -> None:
+        with invoked(context) as ports:
+            report(step, nudge.get_body(), ports)
 
     return report_poisoned
 

@@ -9,7 +9,7 @@ import azure.functions as func
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -18,9 +18,10 @@ bp = func.Blueprint()
 
 @bp.function_name("restore_twin")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.RESTORE_TWIN.queue, connection=STORAGE)
-def restore_twin(nudge: func.QueueMessage) -> None:
+def restore_twin(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.RESTORE_TWIN, nudge.get_body(), services(), effect=put_back)
+    with invoked(context) as ports:
+        carry_out(Step.RESTORE_TWIN, nudge.get_body(), ports, effect=put_back)
 
 
 def put_back(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:

@@ -7,13 +7,14 @@ is the clock for long waits. Every minute.
 import azure.functions as func
 
 from shared.resuming import resume_due
-from shared.services import services
+from shared.services import invoked
 
 bp = func.Blueprint()
 
 
 @bp.function_name("resume_rollovers")
 @bp.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=True)
-def resume_rollovers(timer: func.TimerRequest) -> None:
+def resume_rollovers(timer: func.TimerRequest, context: func.Context) -> None:
     """Nudge what is due."""
-    resume_due(services())
+    with invoked(context) as ports:
+        resume_due(ports)

@@ -13,9 +13,9 @@ ALLOWED = OPERATE
 
 @bp.function_name("retry")
 @bp.route(route="rollovers/{id}/retry", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-def retry_(req: func.HttpRequest) -> func.HttpResponse:
+def retry_(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Answer the call."""
-    return func.HttpResponse(**respond(req, ALLOWED, take_call))
+    return func.HttpResponse(**respond(req, ALLOWED, take_call, context))
 
 
 def take_call(asked: Asked) -> Answer:

@@ -11,7 +11,7 @@ import azure.functions as func
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -20,9 +20,10 @@ bp = func.Blueprint()
 
 @bp.function_name("stage_hub_thumbprint")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.STAGE_HUB_THUMBPRINT.queue, connection=STORAGE)
-def stage_hub_thumbprint(nudge: func.QueueMessage) -> None:
+def stage_hub_thumbprint(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.STAGE_HUB_THUMBPRINT, nudge.get_body(), services(), effect=accept_both)
+    with invoked(context) as ports:
+        carry_out(Step.STAGE_HUB_THUMBPRINT, nudge.get_body(), ports, effect=accept_both)
 
 
 def accept_both(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:

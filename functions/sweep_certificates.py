@@ -6,7 +6,7 @@ subscription, and any event can be lost (azure-docs event-schema-key-vault, even
 
 import azure.functions as func
 
-from shared.services import services
+from shared.services import invoked
 from shared.sweeping import sweep
 
 bp = func.Blueprint()
@@ -14,6 +14,7 @@ bp = func.Blueprint()
 
 @bp.function_name("sweep_certificates")
 @bp.timer_trigger(arg_name="timer", schedule="0 17 * * * *", run_on_startup=False, use_monitor=True)
-def sweep_certificates(timer: func.TimerRequest) -> None:
+def sweep_certificates(timer: func.TimerRequest, context: func.Context) -> None:
     """Begin every rollover that is due."""
-    sweep(services())
+    with invoked(context) as ports:
+        sweep(ports)

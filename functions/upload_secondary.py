@@ -10,7 +10,7 @@ from shared.enrollment import Slot
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
-from shared.services import Services, services
+from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
 
@@ -19,9 +19,10 @@ bp = func.Blueprint()
 
 @bp.function_name("upload_secondary")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.UPLOAD_SECONDARY.queue, connection=STORAGE)
-def upload_secondary(nudge: func.QueueMessage) -> None:
+def upload_secondary(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.UPLOAD_SECONDARY, nudge.get_body(), services(), effect=fill_standby_slot)
+    with invoked(context) as ports:
+        carry_out(Step.UPLOAD_SECONDARY, nudge.get_body(), ports, effect=fill_standby_slot)
 
 
 def fill_standby_slot(_rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:

@@ -6,7 +6,7 @@ It never acts. What is decided when is in ``shared.decide_breach``, what counts 
 import azure.functions as func
 
 from shared.rollover import Step
-from shared.services import services
+from shared.services import invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out, only_looks
 
@@ -15,6 +15,7 @@ bp = func.Blueprint()
 
 @bp.function_name("verify_containment")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.VERIFY_CONTAINMENT.queue, connection=STORAGE)
-def verify_containment(nudge: func.QueueMessage) -> None:
+def verify_containment(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), services(), effect=only_looks)
+    with invoked(context) as ports:
+        carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports, effect=only_looks)

@@ -35,6 +35,7 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "Microsoft.EventGrid/systemTopics": ("2025-02-15", "eventgrid", "SystemTopic"),
     "Microsoft.EventGrid/systemTopics/eventSubscriptions": ("2025-02-15", "eventgrid", "EventSubscription"),
     "Microsoft.EventGrid/topics": ("2025-02-15", "eventgrid", "Topic"),
+    "Microsoft.EventGrid/topics/eventSubscriptions": ("2025-02-15", "eventgrid", "EventSubscription"),
     "Microsoft.EventHub/namespaces": ("2026-01-01", "eventhub", "EHNamespace"),
     "Microsoft.EventHub/namespaces/authorizationRules": ("2026-01-01", "eventhub", "AuthorizationRule"),
     "Microsoft.EventHub/namespaces/eventhubs": ("2026-01-01", "eventhub", "Eventhub"),

@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from shared.errors import Conflict, RolloverError
-from shared.events import NOTES, Lifecycle, LogEvent, log
+from shared.events import NOTES, Lifecycle, LogEvent, log, urgency
 from shared.rollover import Rollover
 from shared.services import Services
+from shared.telemetry import Metric, measure
+from shared.tracing import within
 
 
 def announce(rollover: Rollover, services: Services) -> Rollover:
@@ -19,21 +21,32 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
     if not rollover.outbox:
         return rollover
     try:
-        for entry in rollover.outbox:
-            event_type, _, number = entry.partition("/")
-            services.topic.publish(
-                f"{rollover.id}/{number}",
-                event_type,
-                rollover.registration_id,
-                _data(rollover) | ({"note": NOTES[event_type]} if event_type in NOTES else {}),
-                services.now(),
-            )
+        with within(rollover.trace):
+            _publish(rollover, services)
         return services.ledger.record(replace(rollover, outbox=()), None)
     except Conflict:
         return rollover  # another nudge is at work; it will find the outbox and publish the same events again
     except RolloverError as error:
-        log(LogEvent.ANNOUNCE_FAILED, rollover_id=rollover.id, why=str(error))
+        measure(Metric.ANNOUNCE_FAILED)
+        log(
+            LogEvent.ANNOUNCE_FAILED,
+            rollover_id=rollover.id,
+            registration_id=rollover.registration_id,
+            why=str(error),
+        )
         return rollover
+
+
+def _publish(rollover: Rollover, services: Services) -> None:
+    for entry in rollover.outbox:
+        event_type, _, number = entry.partition("/")
+        services.topic.publish(
+            f"{rollover.id}/{number}",
+            event_type,
+            rollover.registration_id,
+            event_data(rollover, event_type),
+            services.now(),
+        )
 
 
 SAID_AGAIN_AFTER = timedelta(hours=24)
@@ -50,16 +63,20 @@ def announce_once(
     if not announced:
         try:
             event_id = f"{source}/{subject}/{services.now():%Y%m%dT%H%M%S}"
-            services.topic.publish(event_id, kind.value, subject, {**data, "reason": why}, services.now())
+            told = {"urgency": urgency(kind), **data, "reason": why}
+            services.topic.publish(event_id, kind.value, subject, told, services.now())
             announced = True
         except RolloverError as error:
+            measure(Metric.ANNOUNCE_FAILED)
             log(LogEvent.ANNOUNCE_FAILED, subject=subject, why=str(error))
     services.ledger.note_refused(source, subject, why, services.now(), announced=announced)
 
 
-def _data(rollover: Rollover) -> dict[str, str | int | None]:
+def event_data(rollover: Rollover, kind: str) -> dict[str, str | int | None]:
+    """What a lifecycle event of a rollover says (docs/notifications.md)."""
     incoming = rollover.incoming
     return {
+        "urgency": urgency(kind, contains=rollover.plan.contains),
         "rolloverId": rollover.id,
         "plan": rollover.plan,
         "registrationId": rollover.registration_id,
@@ -74,4 +91,5 @@ def _data(rollover: Rollover) -> dict[str, str | int | None]:
         # They lie outside the table: who rewrites the whole history there cannot rewrite these (shared.chain).
         "historyRecords": rollover.records,
         "historyHead": rollover.head,
+        **({"note": NOTES[kind]} if kind in NOTES else {}),
     }

@@ -26,7 +26,8 @@ from shared.errors import (
     Unsuitable,
 )
 from shared.events import LogEvent, log
-from shared.services import Services, services
+from shared.services import Invocation, Services, services
+from shared.tracing import within
 
 LARGEST_BODY = 64 * 1024
 
@@ -88,7 +89,12 @@ _TITLES: dict[type[RolloverError], tuple[int, str]] = {
 }
 
 
-def respond(request: Request, allowed: frozenset[Role], handle: Callable[[Asked], Answer]) -> dict[str, Any]:
+def respond(
+    request: Request,
+    allowed: frozenset[Role],
+    handle: Callable[[Asked], Answer],
+    invocation: Invocation | None = None,
+) -> dict[str, Any]:
     """The parts of an ``HttpResponse``: what ``handle`` gives to a caller with one of the ``allowed`` roles, or a
     problem. Every refusal is logged with the caller, if known; nothing of the token or the query is ever shown."""
     caller = None
@@ -97,7 +103,8 @@ def respond(request: Request, allowed: frozenset[Role], handle: Callable[[Asked]
         caller = ports.callers.identify(request.headers.get("Authorization"))
         require(caller, allowed)
         asked = Asked(caller, ports, request.params, request.route_params, _json_object(request.get_body()))
-        answer = handle(asked)
+        with within(invocation.trace_context.trace_parent if invocation else ""):
+            answer = handle(asked)
         return _parts(answer.status, answer.body, "application/json", answer.headers)
     except RolloverError as error:
         return _refusal(error, request, caller)

@@ -21,6 +21,7 @@ from shared.rows import History
 from shared.selecting import device_of
 from shared.services import Services
 from shared.starting import hasten, start_rollover
+from shared.telemetry import Metric, measure
 from shared.triage import Class, Finding, Known, triage, unknown_thumbprints
 
 SOURCE = "hub log"
@@ -57,6 +58,9 @@ def take_batch(
         _look_at([ours[device_id] for device_id in reserved.granted], counts, services)
     finally:
         log(LogEvent.HUB_LOG_READ, **{name: count for name, count in counts.items() if count})
+        for finding in Class:
+            if counts[finding]:
+                measure(Metric.REFUSALS, counts[finding], finding=finding)
     return +counts
 
 
@@ -95,11 +99,18 @@ def _look_into(refusal: Refusal, device: Device, services: Services) -> Class:
         case Class.ROLLED_EARLY:
             start_rollover(device.certificate_name, f"refused connect of {refusal.device_id}", services)
         case Class.NEVER_ISSUED:
-            log(LogEvent.BREACH_NOMINATED, device_id=refusal.device_id, why=finding.why)
-            data = {"deviceId": refusal.device_id, "registrationId": device.registration_id}
+            known_as = device.registration_id
+            log(LogEvent.BREACH_NOMINATED, device_id=refusal.device_id, registration_id=known_as, why=finding.why)
+            data = {"deviceId": refusal.device_id, "registrationId": known_as}
             announce_once(Lifecycle.BREACH_NOMINATED, SOURCE, refusal.device_id, finding.why, data, services)
         case Class.UNEXPLAINED:
-            log(LogEvent.REFUSAL_UNEXPLAINED, device_id=refusal.device_id, at=refusal.at, why=finding.why)
+            log(
+                LogEvent.REFUSAL_UNEXPLAINED,
+                device_id=refusal.device_id,
+                registration_id=device.registration_id,
+                at=refusal.at,
+                why=finding.why,
+            )
         case _:
             pass
     return finding.what

@@ -1,7 +1,8 @@
 """Names of what this project says: log events for operators' queries, lifecycle events for the topic.
 
-Log lines read ``name key=value ...``; the fields ``rollover_id``, ``registration_id`` and ``step`` are spelt the
-same everywhere. Values never hold keys, tokens or certificates.
+Log lines read ``name key=value ...``; a record carries the same as ``fields``, which become custom dimensions in
+Application Insights. Which fields an event may have is declared in ``shared.telemetry``; ``rollover_id``,
+``registration_id`` and ``step`` are spelt the same everywhere. Values never hold keys, tokens or certificates.
 """
 
 import json
@@ -39,6 +40,7 @@ class LogEvent(StrEnum):
     BREACH_NOMINATED = "breach_nominated"
     REFUSAL_UNEXPLAINED = "refusal_unexplained"
     HUB_SIZE_UNREAD = "hub_size_unread"
+    TELEMETRY_FAILED = "telemetry_failed"
 
 
 class Lifecycle(StrEnum):
@@ -57,6 +59,36 @@ class Lifecycle(StrEnum):
     GLASS_BROKEN = "Rollover.GlassBroken"
     BREACHED_CERTIFICATE_TRIED = "Rollover.BreachedCertificateTried"
     BREACH_NOMINATED = "Rollover.BreachNominated"
+
+
+class Urgency(StrEnum):
+    """Whom a lifecycle event is for; subscribers filter on it (``data.urgency``)."""
+
+    PAGE = "page"
+    """Somebody must get up."""
+    TICKET = "ticket"
+    """Somebody must do something, in working hours."""
+    CHAT = "chat"
+    """Good to know."""
+
+
+_TICKETS: set[str] = {
+    Lifecycle.REFUSED,
+    Lifecycle.NEEDS_PERSON,
+    Lifecycle.CANNOT_BEGIN,
+    Lifecycle.BREACHED_CERTIFICATE_TRIED,
+}
+_PAGES: set[str] = {Lifecycle.APPROVAL_NEEDED, Lifecycle.GLASS_BROKEN, Lifecycle.BREACH_NOMINATED}
+
+
+def urgency(kind: str, *, contains: bool = False) -> Urgency:
+    """Who should learn of it, and how soon; ``contains``: of a rollover that keeps something compromised out.
+
+    A kind that only a later release knows is good to know.
+    """
+    if kind in _PAGES or (contains and kind in (Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON)):
+        return Urgency.PAGE
+    return Urgency.TICKET if kind in _TICKETS else Urgency.CHAT
 
 
 NOTES: dict[str, str] = {
@@ -82,16 +114,17 @@ _WARNINGS = {
     LogEvent.BREACH_NOMINATED,
     LogEvent.REFUSAL_UNEXPLAINED,
     LogEvent.HUB_SIZE_UNREAD,
+    LogEvent.TELEMETRY_FAILED,
 }
 
 
 def log(event: LogEvent, **fields: object) -> None:
     """Write one log line; fields that are None are left out."""
     level = logging.WARNING if event in _WARNINGS else logging.INFO
-    text = " ".join(f"{key}={_show(value)}" for key, value in fields.items() if value is not None)
-    _logger.log(level, "%s %s", event.value, text)
+    shown = {key: str(value) for key, value in fields.items() if value is not None}
+    text = " ".join(f"{key}={_show(value)}" for key, value in shown.items())
+    _logger.log(level, "%s %s", event.value, text, extra={"fields": {"event": event.value, **shown}})
 
 
-def _show(value: object) -> str:
-    text = str(value)
+def _show(text: str) -> str:
     return text if text and all(c.isalnum() or c in "-._:/~" for c in text) else json.dumps(text)

@@ -9,10 +9,12 @@ from shared.door import shut_door
 from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
 from shared.nudges import encode_nudge
-from shared.rollover import Rollover, Step, does_already
+from shared.rollover import Outcome, Rollover, Step, does_already
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import carry_out, nudge_next
+from shared.telemetry import measure_ended, measure_started
+from shared.tracing import beginning
 
 TRIES = 5
 
@@ -31,11 +33,23 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
         if last is not None and last.outcome is None:
             ended = replace(record, what="preempted", why=f"{new.plan} took its place: {record.why}")
         try:
-            begun = services.ledger.begin(new, last, record, preempting=ended)
+            begun = _begin(new, last, record, ended, services)
         except Conflict:
             # The open rollover's own step went on, or somebody began another one: look again.
             last = services.ledger.last_like(new)
             continue
+        measure_started(begun)
+        if last is not None and ended is not None:
+            measure_ended(replace(last, outcome=Outcome.PREEMPTED))
+        return begun
+    raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
+
+
+def _begin(
+    new: Rollover, last: Rollover | None, record: History, ended: History | None, services: Services
+) -> Rollover:
+    with beginning(new.registration_id, new.plan, new.cause) as trace:
+        begun = services.ledger.begin(replace(new, trace=trace), last, record, preempting=ended)
         log(
             LogEvent.ROLLOVER_STARTED,
             rollover_id=begun.id,
@@ -44,8 +58,7 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
             why=record.why,
             cause=begun.cause,
         )
-        return begun
-    raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
+    return begun
 
 
 def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
@@ -72,7 +85,13 @@ def shut_doors(rollovers: list[Rollover], services: Services) -> None:
                 continue
             carry_out(Step.DISABLE_ENROLLMENT, encode_nudge(rollover.id).encode(), services, shut_door)
         except RolloverError as error:
-            log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=Step.DISABLE_ENROLLMENT, why=str(error))
+            log(
+                LogEvent.NUDGE_IGNORED,
+                rollover_id=rollover.id,
+                registration_id=rollover.registration_id,
+                step=Step.DISABLE_ENROLLMENT,
+                why=str(error),
+            )
     for rollover in rollovers:
         with suppress(RolloverError):  # a hint, for when the hub refuses the device; not worth the call's answer
             services.devices.know(rollover.device_id, rollover.registration_id, rollover.certificate_name)

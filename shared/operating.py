@@ -18,6 +18,8 @@ from shared.rows import History
 from shared.selecting import Selector, device_of, select
 from shared.services import Services
 from shared.stepping import nudge_next
+from shared.telemetry import SpanName, measure_ended
+from shared.tracing import continuing
 
 EXECUTE = frozenset({Role.BREACH_EXECUTE})
 OPERATE = frozenset({Role.BREACH_EXECUTE, Role.ROLLOVER_OPERATE})
@@ -147,8 +149,17 @@ def _change(
             return nothing.rollover
         except Conflict:
             continue
-        log(LogEvent.OPERATED, rollover_id=new.id, what=what, caller=caller.who, why=reason)
-        return announce(new, services)
+        measure_ended(new)
+        with continuing(new, SpanName.CHANGE, what=what):
+            log(
+                LogEvent.OPERATED,
+                rollover_id=new.id,
+                registration_id=new.registration_id,
+                what=what,
+                caller=caller.who,
+                why=reason,
+            )
+            return announce(new, services)
     raise Conflict(f"{rollover_id} goes on faster than it can be changed; call again")
 
 

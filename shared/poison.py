@@ -6,10 +6,12 @@ from shared.announce import announce
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
 from shared.nudges import decode_nudge
-from shared.rollover import NeedsPerson, Step, advance
+from shared.rollover import NeedsPerson, Rollover, Step, advance
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import lifecycle_of, refuse_input
+from shared.telemetry import Metric, SpanName, measure, measure_ended
+from shared.tracing import continuing
 
 
 def report(step: Step, message: bytes, services: Services) -> None:
@@ -19,7 +21,13 @@ def report(step: Step, message: bytes, services: Services) -> None:
     except (BadInput, NotFound) as error:
         refuse_input(f"queue {step.queue}-poison", message, str(error), services)
         return
-    log(LogEvent.POISONED, rollover_id=rollover.id, registration_id=rollover.registration_id, step=step)
+    measure(Metric.POISONED, step=step)
+    with continuing(rollover, SpanName.POISON, step=step):
+        log(LogEvent.POISONED, rollover_id=rollover.id, registration_id=rollover.registration_id, step=step)
+        _mark(step, rollover, services)
+
+
+def _mark(step: Step, rollover: Rollover, services: Services) -> None:
     now = services.now()
     went_on = rollover.waiting_for is not None and not rollover.is_due(now)
     if rollover.next_step is not step or went_on:
@@ -33,6 +41,8 @@ def report(step: Step, message: bytes, services: Services) -> None:
     new = replace(new, outbox=rollover.outbox + lifecycle_of(step, verdict, new))
     record = History(now, "poison queue", "needs a person", verdict.why, step)
     try:
-        announce(services.ledger.record(new, record), services)
+        recorded = services.ledger.record(new, record)
     except Conflict:
         return  # it went on at this moment; its own step tells how
+    measure_ended(recorded)
+    announce(recorded, services)

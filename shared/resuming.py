@@ -6,6 +6,7 @@ from shared.announce import announce
 from shared.errors import RolloverError
 from shared.events import LogEvent, log
 from shared.services import Services
+from shared.telemetry import Metric, measure
 
 LIFE = timedelta(minutes=6)
 """A nudge of the timer dies after this: the next turns nudge again, so nudges do not pile up behind slow steps.
@@ -27,9 +28,16 @@ def resume_due(services: Services) -> int:
         try:
             services.nudges.send(rollover.next_step, rollover.id, life=LIFE)
         except RolloverError as error:  # the next turn tries again; the others must not wait for it
-            log(LogEvent.STORAGE_DOWN, rollover_id=rollover.id, why=str(error))
+            log(
+                LogEvent.STORAGE_DOWN,
+                rollover_id=rollover.id,
+                registration_id=rollover.registration_id,
+                step=rollover.next_step,
+                why=str(error),
+            )
     for rollover in found:
         if rollover.outbox and announce(rollover, services).outbox:
             break
+    measure(Metric.DUE, len(found))
     log(LogEvent.RESUMED, count=len(found))
     return len(found)

@@ -296,6 +296,8 @@ class Rollover:
     """Hash of the last of them (``shared.chain``); empty when the release before wrote it."""
     outbox: tuple[str, ...] = ()
     """Names of lifecycle events recorded and not yet confirmed as published."""
+    trace: str = ""
+    """Where it began in a trace (W3C traceparent, ``shared.tracing``); empty when nothing was traced then."""
     etag: str = ""
 
     @property

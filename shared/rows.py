@@ -87,6 +87,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "records": rollover.records,
         "head": rollover.head,
         "outbox": list(rollover.outbox),
+        "trace": rollover.trace,
     }
     return {
         "PartitionKey": partition,
@@ -147,6 +148,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         records=facts.get("records", 0),
         head=facts.get("head", ""),
         outbox=tuple(facts.get("outbox", ())),
+        trace=facts.get("trace", ""),
         etag=etag,
     )
 

@@ -4,8 +4,10 @@ Nothing of Azure is imported until the first function runs: an import error woul
 the app, and the SDKs are what makes a cold start slow.
 """
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +18,7 @@ from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.events import LogEvent, log
 from shared.group import Group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger
@@ -24,6 +27,7 @@ from shared.nudges import Nudges
 from shared.previews import Previews
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
+from shared.tracing import within
 
 
 class Provisioning(Protocol):
@@ -241,6 +245,33 @@ class Services:
     now: Callable[[], datetime]
 
 
+class TraceContext(Protocol):
+    """Where an invocation stands in the host's trace."""
+
+    @property
+    def trace_parent(self) -> str:
+        """A W3C traceparent, or nothing."""
+
+
+class Invocation(Protocol):
+    """One run of a function, as the worker tells it in the parameter ``context``."""
+
+    @property
+    def trace_context(self) -> TraceContext: ...
+
+
+def _export_telemetry(connection_string: str) -> None:
+    """Without the setting nothing is emitted; telemetry that cannot be set up stops no rollover."""
+    if not connection_string:
+        return
+    try:
+        from shared.clients.monitor import export_telemetry
+
+        export_telemetry(connection_string)
+    except Exception as error:  # noqa: BLE001  whatever it is; the host still forwards our lines, and this one
+        log(LogEvent.TELEMETRY_FAILED, why=f"{type(error).__name__}")
+
+
 @cache
 def services() -> Services:
     """The services of this process, built at the first call.
@@ -248,6 +279,7 @@ def services() -> Services:
     Raises:
         Misconfigured: the application settings are incomplete; the message names every one.
     """
+    _export_telemetry(os.environ.get("APPLICATIONINSIGHTS_CONNECTION_STRING", ""))
     settings = read_settings(os.environ)
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
@@ -260,6 +292,7 @@ def services() -> Services:
     from shared.clients.topic import TopicClient
     from shared.clients.vault import VaultClient
 
+    logging.getLogger("azure").setLevel(logging.WARNING)  # else each request of an SDK is a dozen lines
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
     table, nudges = open_storage(settings, credential)
     issuer, audience = settings.entra_issuer, settings.entra_audience
@@ -280,3 +313,15 @@ def services() -> Services:
         settings=settings,
         now=lambda: datetime.now(UTC),
     )
+
+
+@contextmanager
+def invoked(invocation: Invocation) -> Iterator[Services]:
+    """The services for one run of a function, whose telemetry belongs below the host's own.
+
+    The worker puts that context in place for asynchronous functions alone (azure-functions-runtime 1.3.0,
+    ``handle_event`` and ``run_sync_func``).
+    """
+    ports = services()
+    with within(invocation.trace_context.trace_parent):
+        yield ports

@@ -14,6 +14,8 @@ from shared.services import Services, Tagged
 from shared.stepping import nudge_next
 from shared.tags import enrollment_of
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
+from shared.telemetry import measure_started
+from shared.tracing import beginning
 
 TRY_AGAIN_AFTER = timedelta(hours=24)
 """When a rollover that was refused, or needed a person, is begun anew although nothing new is known."""
@@ -69,7 +71,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
                 why = f"{last.id} ended as {last.status}: {last.outcome_reason}"
                 return Started("nothing", why, last.id)
             new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
-            return _begin(new, last, decision.why, services)
+            return _begin(new, last, decision.why, services, alone=not hint)
 
 
 def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
@@ -147,18 +149,23 @@ def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause
     )
 
 
-def _begin(new: Rollover, last: Rollover | None, why: str, services: Services) -> Started:
+def _begin(new: Rollover, last: Rollover | None, why: str, services: Services, *, alone: bool) -> Started:
     try:
-        rollover = services.ledger.begin(new, last, History(new.started_at, new.cause, "started", why))
+        # A sweep (``alone``) begins many rollovers, an event one.
+        with beginning(new.registration_id, new.plan, new.cause, alone=alone) as trace:
+            record = History(new.started_at, new.cause, "started", why)
+            rollover = services.ledger.begin(replace(new, trace=trace), last, record)
+            log(
+                LogEvent.ROLLOVER_STARTED,
+                rollover_id=rollover.id,
+                registration_id=rollover.registration_id,
+                plan=rollover.plan,
+                why=why,
+                cause=rollover.cause,
+            )
     except Conflict:
         return _begun_by_another(new.registration_id, services)
-    log(
-        LogEvent.ROLLOVER_STARTED,
-        rollover_id=rollover.id,
-        registration_id=rollover.registration_id,
-        why=why,
-        cause=rollover.cause,
-    )
+    measure_started(rollover)
     rollover = announce(rollover, services)
     nudge_next(rollover, services)
     return Started("begun", why, rollover.id)

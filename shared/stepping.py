@@ -43,6 +43,8 @@ from shared.rollover import (
 from shared.rows import History
 from shared.seen import Observation
 from shared.services import Services
+from shared.telemetry import Metric, measure, measure_ended
+from shared.tracing import Noted, stepping
 
 ROLE_PATIENCE = timedelta(minutes=15)
 """Role assignments take up to ten minutes to arrive (azure-docs role-based-access-control troubleshooting)."""
@@ -71,17 +73,19 @@ def carry_out(step: Step, message: bytes, services: Services, effect: Effect) ->
         log(LogEvent.STORAGE_DOWN, step=step, why=str(error))
         return
     if not rollover.is_due(services.now()):
-        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
+        log(LogEvent.NUDGE_IGNORED, **_told(rollover, step), next_step=rollover.next_step)
         return
     if rollover.next_step is not step:
         # Late or repeated. If the next step is due, its own nudge may be the one that was lost: pass this one on.
-        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=step, next_step=rollover.next_step)
+        log(LogEvent.NUDGE_IGNORED, **_told(rollover, step), next_step=rollover.next_step)
         nudge_next(rollover, services)
         return
-    try:
-        _carry_out(step, rollover, services, effect)
-    except _NotRecordedError:
-        log(LogEvent.NUDGE_LOST_RACE, rollover_id=rollover.id, step=step)
+    with stepping(rollover, step, services.now) as noted:
+        try:
+            _carry_out(step, rollover, services, effect, noted)
+        except _NotRecordedError:
+            noted.verdict = "LostRace"
+            log(LogEvent.NUDGE_LOST_RACE, **_told(rollover, step))
 
 
 class _NotRecordedError(Exception):
@@ -89,12 +93,17 @@ class _NotRecordedError(Exception):
     on: that nudge, or the timer."""
 
 
-def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect) -> None:
+def _told(rollover: Rollover, step: Step | None) -> dict[str, object]:
+    return {"rollover_id": rollover.id, "registration_id": rollover.registration_id, "step": step}
+
+
+def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect, noted: Noted) -> None:
     seen, verdict = _look(step, rollover, services)
-    before = seen
+    came, before = rollover, seen
     if isinstance(verdict, Act) and seen is not None:
         intention = History(services.now(), f"step {step}", "acts", verdict.why, step, before=summary(seen))
         waiting = rollover
+        noted.acted = True
         rollover = _record(rollover, intend(rollover, services.now()), intention, services)
         failed = _act(rollover, waiting, seen, verdict, services, effect)
         if isinstance(failed, Wait):
@@ -106,14 +115,8 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
     record = seen.enrollment.registration if seen and seen.enrollment else None
     registered = record.last_updated if record else None
     new = advance(rollover, verdict, services.now(), incoming=_incoming(seen), registered=registered)
-    log(
-        LogEvent.DECIDED,
-        rollover_id=rollover.id,
-        registration_id=rollover.registration_id,
-        step=step,
-        verdict=type(verdict).__name__,
-        why=verdict.why,
-    )
+    decided = type(verdict).__name__
+    log(LogEvent.DECIDED, **_told(rollover, step), plan=rollover.plan, verdict=decided, why=verdict.why)
     entry = None
     if not isinstance(verdict, Wait) or verdict.why != rollover.waiting_for:
         entry = History(
@@ -127,8 +130,22 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         )
     outbox = rollover.outbox + lifecycle_of(step, verdict, new)
     new = _record(rollover, replace(new, outbox=outbox), entry, services)
+    noted.verdict, noted.why, noted.outcome = decided, verdict.why, new.outcome or ""
+    _measure(step, verdict, came, new, services)
     new = announce(new, services)
     nudge_next(new, services)
+
+
+def _measure(step: Step, verdict: Verdict, before: Rollover, new: Rollover, services: Services) -> None:
+    """What is recorded now, and so counted once however often the step runs."""
+    now = services.now()
+    if before.waiting_since is not None and not isinstance(verdict, Wait):
+        measure(Metric.STEP_WAITED, (now - before.waiting_since).total_seconds(), step=step)
+    reached = {Step.DISABLE_ENROLLMENT: Metric.DOOR_SHUT, Step.VERIFY_CONTAINMENT: Metric.CONTAINED}.get(step)
+    waited_for_people = new.incident is None or new.incident.approved_by is not None
+    if reached is not None and isinstance(verdict, AlreadyDone) and not waited_for_people:
+        measure(reached, (now - new.started_at).total_seconds(), plan=new.plan)
+    measure_ended(new)
 
 
 _WHAT: dict[type[Verdict], str] = {
@@ -200,7 +217,7 @@ def _record(old: Rollover, new: Rollover, record: History | None, services: Serv
     except Conflict:
         raise _NotRecordedError from None
     except ServiceUnavailable as error:
-        log(LogEvent.STORAGE_DOWN, rollover_id=old.id, why=str(error))
+        log(LogEvent.STORAGE_DOWN, **_told(old, old.next_step), why=str(error))
         raise _NotRecordedError from None  # nothing was done that a later look does not show
 
 
@@ -256,7 +273,7 @@ def nudge_next(rollover: Rollover, services: Services) -> None:
     try:
         services.nudges.send(rollover.next_step, rollover.id, delay)
     except ServiceUnavailable as error:
-        log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=rollover.next_step, why=str(error))
+        log(LogEvent.NUDGE_IGNORED, **_told(rollover, rollover.next_step), why=str(error))
 
 
 def refuse_input(source: str, raw: bytes | str, reason: str, services: Services) -> None:

@@ -9,6 +9,7 @@ from shared.errors import RolloverError
 from shared.events import LogEvent, log
 from shared.services import Listed, Services
 from shared.starting import start_rollover
+from shared.telemetry import measure_sweep
 
 
 def sweep(services: Services, shuffle: Callable[[list[Listed]], None] = random.shuffle) -> Counter[str]:
@@ -28,6 +29,7 @@ def sweep(services: Services, shuffle: Callable[[list[Listed]], None] = random.s
             log(LogEvent.TARGET_FAILED, certificate=listed.name, why=str(error))
             services.ledger.note_refused("sweep", listed.name, str(error), services.now())
     log(LogEvent.SWEPT, **outcomes)
+    measure_sweep(outcomes)
     return outcomes
 
 

@@ -30,6 +30,7 @@ from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
 from shared.target import Due
+from shared.tracing import here
 from tests.certificates import NOW
 
 HUB = "hub.azure-devices.net"
@@ -97,12 +98,15 @@ class RecordedTopic:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str, str]] = []
+        self.traces: list[str] = []
+        """Where each belongs in a trace."""
         self.down = False
 
     def publish(self, event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime) -> None:
         if self.down:
             raise ServiceUnavailable("the topic is down")
         self.published.append((event_id, event_type, subject))
+        self.traces.append(here())
 
     def kinds(self) -> list[str]:
         return [kind for _, kind, _ in self.published]

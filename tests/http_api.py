@@ -1,11 +1,13 @@
 """The app's HTTP functions, called as the host calls them; every answer is held against docs/openapi.yaml."""
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
@@ -21,14 +23,31 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "openapi.yaml"
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
+def invoke(function: Callable[..., Any], triggered_by: Any, trace_parent: str = "") -> Any:
+    """Call a function as the worker does: with the invocation's context where it asks for that."""
+    if "context" not in inspect.signature(function).parameters:
+        return function(triggered_by)
+    return function(triggered_by, SimpleNamespace(trace_context=SimpleNamespace(trace_parent=trace_parent)))
+
+
 @cache  # an app can be indexed once
+def app_functions() -> dict[str, tuple[list[dict[str, Any]], Callable[..., Any]]]:
+    """Name → bindings and the function itself."""
+    return {
+        function.get_function_name(): (
+            json.loads(function.get_function_json())["bindings"],
+            function.get_user_function(),
+        )
+        for function in function_app.app.get_functions()
+    }
+
+
 def http_functions() -> dict[str, tuple[dict[str, Any], Callable[..., func.HttpResponse]]]:
     """Name → HTTP trigger and the function itself, of every function that HTTP calls."""
     found = {}
-    for function in function_app.app.get_functions():
-        bindings = json.loads(function.get_function_json())["bindings"]
+    for name, (bindings, function) in app_functions().items():
         for trigger in (binding for binding in bindings if binding["type"] == "httpTrigger"):
-            found[function.get_function_name()] = (trigger, function.get_user_function())
+            found[name] = (trigger, function)
     return found
 
 
@@ -73,6 +92,7 @@ class HttpApi:
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
+        self.trace_parent = ""
         monkeypatch.setattr(api, "services", lambda: world.services)
 
     def get(self, path: str, who: str | None = "oncall", **params: str) -> Answered:
@@ -98,7 +118,7 @@ class HttpApi:
         sent = {**({"Authorization": f"Bearer {who}"} if who is not None else {}), **(headers or {})}
         url = f"https://app.example{path}"
         request = func.HttpRequest(method, url, headers=sent, params=params or {}, route_params=route_params, body=body)
-        answer = http_functions()[name][1](request)
+        answer = invoke(http_functions()[name][1], request, self.trace_parent)
         _check_request(name, body, answer.status_code)
         return _checked(name, answer)
 

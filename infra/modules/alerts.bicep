@@ -1,4 +1,4 @@
-// What somebody must learn of. The queries read the event names of shared/events.py; tests hold them to it.
+// What somebody must learn of. The queries read what shared/telemetry.py declares; tests hold them to it.
 param location string
 param tags object
 param token string
@@ -12,6 +12,7 @@ param actionGroupId string
 var actionGroups = empty(actionGroupId) ? [] : [actionGroupId]
 var told = [for id in actionGroups: { actionGroupId: id }]
 
+// A dead-man query counts records: there is one for each minute in which something was measured, else none.
 // Severity 0 wakes somebody up. `window` is how far a query looks back, `every` how often it is asked.
 var rules = [
   {
@@ -20,7 +21,7 @@ var rules = [
     every: 'PT15M'
     window: 'PT3H'
     description: 'Dead man: the hourly sweep was not completed for three hours. Nothing would notice an expiring certificate.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "swept" | summarize swept = count() | where swept == 0'
+    query: 'customMetrics | where name == "rollover.sweep.completed" | summarize sweeps = count() | where sweeps == 0'
   }
   {
     name: 'no-clock'
@@ -28,7 +29,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT15M'
     description: 'Dead man: the timer that moves waiting rollovers on, every minute, was silent for a quarter of an hour.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "resumed" | summarize turns = count() | where turns == 0'
+    query: 'customMetrics | where name == "rollover.resume.due" | summarize turns = count() | where turns == 0'
   }
   {
     name: 'not-contained'
@@ -36,7 +37,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT6H'
     description: 'A breach was begun more than 15 minutes ago and is not contained.'
-    query: 'let done = traces | where tostring(split(message, " ")[0]) == "decided" and message has "step=verify_containment" and message has "verdict=AlreadyDone" | extend id = extract("rollover_id=(\\\\S+)", 1, message) | distinct id; traces | where tostring(split(message, " ")[0]) == "rollover_started" and message matches regex "plan=breach( |$)" and timestamp < ago(15m) | extend id = extract("rollover_id=(\\\\S+)", 1, message) | where id !in (done)'
+    query: 'let done = traces | where customDimensions.event == "decided" and customDimensions.step == "verify_containment" and customDimensions.verdict == "AlreadyDone" | extend id = tostring(customDimensions.rollover_id) | distinct id; traces | where customDimensions.event == "rollover_started" and customDimensions.plan == "breach" and timestamp < ago(15m) | extend id = tostring(customDimensions.rollover_id) | where id !in (done) | project timestamp, id, device = tostring(customDimensions.registration_id)'
   }
   {
     name: 'breached-tried'
@@ -44,7 +45,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'The hub refused a contained device: a certificate that was reported compromised may have been tried again, or the device itself has not found its way back.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "breached_certificate_tried"'
+    query: 'traces | where customDimensions.event == "breached_certificate_tried"'
   }
   {
     name: 'breach-nominated'
@@ -52,7 +53,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A hub identity accepts a certificate that nobody knows of. Nothing was done: look, and call a breach if it is one.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "breach_nominated"'
+    query: 'traces | where customDimensions.event == "breach_nominated"'
   }
   {
     name: 'glass-broken'
@@ -60,7 +61,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'Somebody confirmed a breach of more devices than the fuse allows, alone.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "glass_broken"'
+    query: 'traces | where customDimensions.event == "glass_broken"'
   }
   {
     name: 'needs-person'
@@ -68,7 +69,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A rollover cannot go on without a person. GET /api/rollovers?status=needs_person says what to do.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "decided" and message has "verdict=NeedsPerson"'
+    query: 'traces | where customDimensions.event == "decided" and customDimensions.verdict == "NeedsPerson"'
   }
   {
     name: 'poisoned'
@@ -76,15 +77,23 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A step failed five times without a verdict.'
-    query: 'traces | where tostring(split(message, " ")[0]) == "poisoned"'
+    query: 'traces | where customDimensions.event == "poisoned"'
   }
   {
     name: 'cannot-begin'
     severity: 2
     every: 'PT1H'
     window: 'PT1H'
-    description: 'A certificate that is due belongs to no enrollment, or cannot be read. It will expire.'
-    query: 'traces | where tostring(split(message, " ")[0]) in ("cannot_begin", "target_failed", "row_unreadable")'
+    description: 'A certificate that is due belongs to no enrollment, cannot be read, or its rollover was refused. It will expire.'
+    query: 'traces | where tostring(customDimensions.event) in ("cannot_begin", "target_failed", "row_unreadable") or (customDimensions.event == "decided" and customDimensions.verdict == "Refuse")'
+  }
+  {
+    name: 'uncovered'
+    severity: 1
+    every: 'PT1H'
+    window: 'PT3H'
+    description: 'A certificate ends within a week and nothing is going to roll it. GET /api/certificates says which, and why.'
+    query: 'customMetrics | where name == "rollover.expiry.soonest" | summarize soonest = min(valueMin) | where soonest < 604800'
   }
   {
     name: 'storage-down'
@@ -92,7 +101,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT15M'
     description: 'The ledger or its queues do not answer, or lifecycle events cannot be published.'
-    query: 'traces | where tostring(split(message, " ")[0]) in ("storage_down", "announce_failed")'
+    query: 'traces | where tostring(customDimensions.event) in ("storage_down", "announce_failed")'
   }
 ]
 

@@ -33,6 +33,9 @@ var applicationSettings = union(
   {
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${hostClientId};Authorization=AAD'
+    APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED: 'true'
+    APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
+    APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
     AzureWebJobsStorage__blobServiceUri: hostBlobUri
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: hostClientId

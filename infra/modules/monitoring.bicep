@@ -33,7 +33,7 @@ resource hostOnInsights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(insights.id, hostPrincipalId, roles['Monitoring Metrics Publisher'])
   scope: insights
   properties: {
-    description: 'The host sends logs, requests and metrics.'
+    description: 'The host and the exporter of the app send logs, requests, traces and metrics.'
     principalId: hostPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Monitoring Metrics Publisher'])

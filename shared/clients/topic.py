@@ -10,8 +10,24 @@ from azure.eventgrid import EventGridPublisherClient
 
 from shared.clients.answers import NO_RETRY, answers_of
 from shared.settings import Settings
+from shared.tracing import here
 
 SOURCE = "/rollover"
+
+
+def cloud_event(
+    event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime, trace: str
+) -> CloudEvent[dict[str, Any]]:
+    """A lifecycle event, with CloudEvents' extension for distributed tracing (``traceparent``) if there is a trace."""
+    return CloudEvent(
+        SOURCE,
+        event_type,
+        id=event_id,
+        subject=subject,
+        data=dict(data),
+        time=at,
+        extensions={"traceparent": trace} if trace else None,
+    )
 
 
 class TopicClient:
@@ -26,6 +42,6 @@ class TopicClient:
         Raises:
             ServiceUnavailable, ServiceRefused.
         """
-        event = CloudEvent(source=SOURCE, type=event_type, id=event_id, subject=subject, data=dict(data), time=at)
+        event = cloud_event(event_id, event_type, subject, data, at, here())
         with answers_of("Event Grid topic", f"{event_type} {event_id}"):
             self._client.send(event)

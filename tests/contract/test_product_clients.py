@@ -1,7 +1,7 @@
 """The product's own clients against the stand-in: what they list, page by page."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from azure.identity import ManagedIdentityCredential
@@ -12,12 +12,16 @@ from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
 from shared.clients import hub, provisioning
 from shared.clients.hub import HubClient
 from shared.clients.provisioning import ProvisioningClient
+from shared.clients.topic import TopicClient
 from shared.clients.vault import VaultClient
 from shared.enrollment import Slot
 from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
+from shared.tracing import within
+from tests.certificates import NOW
 from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
 from tests.contract.iothub_parts import Rest, certificate
 from tests.contract.reasons import CLIENTS
+from tests.emitted import a_traceparent, emitting
 from tests.fakes import some_settings
 from tests.standin import StandIn
 
@@ -258,3 +262,27 @@ def test_every_version_of_the_vault_is_known_by_both_hashes(azure: StandIn) -> N
     vault = VaultClient(replace(some_settings(), vault_url=url, verify_challenge_resource=False), credential)
     shown = {sha1: vault.sha256_thumbprint("dev-01", version) for sha1, version in vault.versions("dev-01").items()}
     assert shown == {sha1_thumbprint(bytes(one.cer)): sha256_thumbprint(bytes(one.cer)) for one in made}
+
+
+def test_a_lifecycle_event_is_a_cloud_event_of_the_trace_that_it_is_published_in(azure: StandIn) -> None:
+    """The extension for distributed tracing is CloudEvents' own: spec, extensions/distributed-tracing."""
+    settings = some_settings()
+    object.__setattr__(settings, "topic_endpoint", azure.endpoints["eventgrid"]["topic_endpoint"])
+    topic = TopicClient(settings, ManagedIdentityCredential())
+    trace = a_traceparent()
+    with emitting(), within(trace):
+        topic.publish("individual.dev-01.1/2", "Rollover.Refused", "dev-01", {"urgency": "ticket"}, NOW)
+    topic.publish("individual.dev-01.1/3", "Rollover.Refused", "dev-01", {"urgency": "ticket"}, NOW)
+    traced, untraced = azure.control.get("/topic-events")
+    assert traced.pop("receivedAt")
+    assert datetime.fromisoformat(traced.pop("time")) == NOW
+    assert traced == {
+        "specversion": "1.0",
+        "id": "individual.dev-01.1/2",
+        "source": "/rollover",
+        "type": "Rollover.Refused",
+        "subject": "dev-01",
+        "traceparent": trace,
+        "data": {"urgency": "ticket"},
+    }
+    assert "traceparent" not in untraced

@@ -8,13 +8,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from scripts.bicep import BicepFile, Resource, read_folder, texts
 from shared.callers import Role
 from shared.clients.storage import TABLE
-from shared.events import LogEvent
-from shared.rollover import Plan, Step, Verdict
+from tests.infra import queries
 
 ROOT = Path(__file__).parents[2]
 SECURITY = ROOT / "docs" / "security.md"
@@ -27,6 +26,12 @@ HOST_SETTINGS = {
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
+}
+EXPORTER_SETTINGS = {
+    # Read by azure-monitor-opentelemetry-exporter: it reports on nobody but us, and takes no orders from elsewhere.
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
 }
 CONNECTION_SETTINGS = {
     # What a trigger's connection by user-assigned identity takes (azure-docs functions-reference, connections).
@@ -73,7 +78,7 @@ def template_settings(files: dict[Path, BicepFile], folder: Path) -> dict[str, A
 def wrong_settings(folder: Path) -> list[str]:
     """Every setting that is read is set, and no other."""
     there = set(template_settings(read_folder(folder), folder))
-    read = code_settings() | binding_settings() | HOST_SETTINGS
+    read = code_settings() | binding_settings() | HOST_SETTINGS | EXPORTER_SETTINGS
     return [
         *(f"{name} is read and not set" for name in sorted(read - there)),
         *(f"{name} is set and not read" for name in sorted(there - read)),
@@ -335,24 +340,9 @@ def _chain(node: ast.expr) -> Iterator[str]:
 
 
 def wrong_alerts(folder: Path) -> list[str]:
-    """Queries look for events that the code logs."""
-    alerts = read_folder(folder)[folder / "modules" / "alerts.bicep"]
-    known = {event.value for event in LogEvent}
-    fields = {"verdict": {kind.__name__ for kind in get_args(Verdict)}, "step": set(Step), "plan": set(Plan)}
-    wrong = []
-    queries = [rule["query"] for rule in alerts.variables["rules"]]
-    queries.append(json.dumps(json.loads((folder / "workbook.json").read_text())).replace('\\"', '"'))
-    for query in queries:
-        looked_for = re.findall(r'\)\[0\]\) == "(\w+)"', query)
-        for several in re.findall(r"\)\[0\]\) in \(([^)]*)\)", query):
-            looked_for += re.findall(r'"(\w+)"', several)
-        wrong += [f"no event is called {name}" for name in looked_for if name not in known]
-        for name, value in re.findall(r"\b(verdict|step|plan)=(\w+)", query):
-            if value not in fields[name]:
-                wrong.append(f"no {name} is called {value}")
-        if not looked_for:
-            wrong.append(f"looks for nothing: {query[:60]}")
-    return wrong
+    """Queries look for what the code emits, and there is none that looks for nothing."""
+    found = queries.in_template(folder)
+    return [f"{where}: {one}" for where, query in found for one in queries.wrong(query)]
 
 
 def wrong_app_roles(folder: Path) -> list[str]:

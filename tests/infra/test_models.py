@@ -1,5 +1,6 @@
 """The check against Azure's models notices what it is there for. Runs where ``make check-infra`` has installed them."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_the_check_notices(file: str, there: str, instead: str, said: str, tmp_p
     (copy / file).write_text(changed.replace("    ]\n", "    }\n", 1) if "logs: {" in instead else changed)
     ran = subprocess.run([PYTHON, "-c", CHECK, copy], cwd=ROOT, capture_output=True, text=True, check=False)
     assert said in ran.stdout, ran.stderr
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="make check-infra installs Azure's models")
+@pytest.mark.parametrize(("instead", "wrong"), [("eventDeliverySchema", False), ("eventDeliverySchem", True)])
+def test_the_bicep_of_the_documents_keeps_to_the_models(instead: str, wrong: bool, tmp_path: Path) -> None:
+    """Whoever copies it should not be the first to try it."""
+    blocks = re.findall(r"```bicep\n(.*?)```", (ROOT / "docs" / "notifications.md").read_text(), re.DOTALL)
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.bicep").write_text(block.replace("eventDeliverySchema", instead))
+    ran = subprocess.run([PYTHON, "-c", CHECK, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert blocks
+    assert bool(ran.stdout.strip()) == wrong, ran.stdout + ran.stderr
 
 
 def test_a_file_that_is_no_bicep_is_named(tmp_path: Path) -> None:

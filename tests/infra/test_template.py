@@ -104,7 +104,12 @@ BREAKS = {
         "ledger.outputs.tablesUri",
         rules.wrong_calls,
     ),
-    "an alert for an event that is never logged": ("modules/alerts.bicep", '"swept"', '"sweeped"', rules.wrong_alerts),
+    "an alert for an event that is never logged": (
+        "modules/alerts.bicep",
+        '"poisoned"',
+        '"poison"',
+        rules.wrong_alerts,
+    ),
     "an app role that the code does not know": (
         "entra/application.json",
         "Breach.Execute",

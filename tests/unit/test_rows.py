@@ -82,6 +82,7 @@ rollovers = st.builds(
     records=st.integers(0, 99_999),
     head=texts,
     outbox=st.lists(texts, max_size=3).map(tuple),
+    trace=texts,
     etag=texts,
 )
 
