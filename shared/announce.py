@@ -24,7 +24,7 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
             services.topic.publish(
                 f"{rollover.id}/{number}",
                 event_type,
-                rollover.registration_id,
+                rollover.target,
                 _data(rollover) | ({"note": NOTES[event_type]} if event_type in NOTES else {}),
                 services.now(),
             )
@@ -64,6 +64,7 @@ def _data(rollover: Rollover) -> dict[str, str | int | None]:
         "plan": rollover.plan,
         "registrationId": rollover.registration_id,
         "deviceId": rollover.device_id,
+        "enrollmentGroupId": rollover.group_id,
         "certificateName": rollover.certificate_name,
         "outgoingSha256Thumbprint": rollover.outgoing.sha256_thumbprint,
         "incomingSha256Thumbprint": incoming.sha256_thumbprint if incoming else None,

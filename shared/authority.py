@@ -7,6 +7,7 @@ hold its key, or vouched for it on upload (azure-docs how-to-verify-certificates
 from dataclasses import dataclass
 
 from shared.certificate import Certificate
+from shared.enrollment import Enrolled
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,9 @@ class DpsCertificate:
     verified: bool
     etag: str
     """Another one after every call on it, also after asking for a verification code."""
+
+    @property
+    def as_enrolled(self) -> Enrolled:
+        """The same facts as DPS tells of a certificate in a slot."""
+        one = self.certificate
+        return Enrolled(one.sha1_thumbprint, one.sha256_thumbprint, one.not_after, one.subject, one.issuer)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import BadInput
+from shared.names import as_dps_writes
 
 MIN_RSA_BITS = 2048
 """Smallest RSA modulus accepted (NIST SP 800-57: 112-bit strength)."""
@@ -39,6 +40,9 @@ class Certificate:
     """SHA-256 of the subject public key info: equal means the key was reused."""
     is_ca: bool
     allows_client_auth: bool
+    subject: str
+    """As DPS writes names, like ``CN=dev-01, O=Example``."""
+    issuer: str
 
     @property
     def pem(self) -> str:
@@ -82,6 +86,8 @@ def _read(der: bytes) -> Certificate:
         ).hexdigest(),
         is_ca=_is_ca(extensions),
         allows_client_auth=_allows_client_auth(extensions),
+        subject=as_dps_writes(certificate.subject),
+        issuer=as_dps_writes(certificate.issuer),
     )
 
 

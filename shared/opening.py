@@ -39,13 +39,14 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
         log(
             LogEvent.ROLLOVER_STARTED,
             rollover_id=begun.id,
-            registration_id=begun.registration_id,
+            registration_id=begun.registration_id or None,
+            group_id=begun.group_id,
             plan=begun.plan,
             why=record.why,
             cause=begun.cause,
         )
         return begun
-    raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
+    raise Conflict(f"the rollovers of {new.target!r} change too fast; call again")
 
 
 def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
@@ -73,6 +74,6 @@ def shut_doors(rollovers: list[Rollover], services: Services) -> None:
             carry_out(Step.DISABLE_ENROLLMENT, encode_nudge(rollover.id).encode(), services, shut_door)
         except RolloverError as error:
             log(LogEvent.NUDGE_IGNORED, rollover_id=rollover.id, step=Step.DISABLE_ENROLLMENT, why=str(error))
-    for rollover in rollovers:
+    for rollover in (one for one in rollovers if not one.plan.of_group):
         with suppress(RolloverError):  # a hint, for when the hub refuses the device; not worth the call's answer
             services.devices.know(rollover.device_id, rollover.registration_id, rollover.certificate_name)

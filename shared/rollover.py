@@ -277,6 +277,8 @@ class Rollover:
     """When the present step last acted."""
     backs: int = 0
     """How often it went back to an earlier step."""
+    round: int = 0
+    """Of the work on a group's devices: another one when what the last one established holds no longer."""
     waiting_for: str | None = None
     waiting_since: datetime | None = None
     due_at: datetime | None = None
@@ -302,6 +304,11 @@ class Rollover:
     def partition(self) -> str:
         """Where its target lies in the ledger; names ignore case (azure-docs concepts-service)."""
         return group_partition(self.group_id) if self.group_id else individual_partition(self.registration_id)
+
+    @property
+    def target(self) -> str:
+        """The registration ID of the enrollment, or the ID of the group."""
+        return self.group_id or self.registration_id
 
     @property
     def next_step(self) -> Step | None:
@@ -428,7 +435,14 @@ def advance(
             found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
             # A world that keeps undoing what was done is met ever more rarely, so that no two loops fight.
             pause = min(timedelta(minutes=2**rollover.backs - 1), LONGEST_PAUSE)
-            back = replace(_arrived(rollover, now), done=kept, incoming=found, backs=min(rollover.backs + 1, 16))
+            anew = rollover.plan is Plan.GROUP_BREACH or to is Step.ISSUE_CERTIFICATE  # else the moved stay moved
+            back = replace(
+                _arrived(rollover, now),
+                done=kept,
+                incoming=found,
+                backs=min(rollover.backs + 1, 16),
+                round=rollover.round + (rollover.plan.of_group and anew),
+            )
             return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
         case Act():
             return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)

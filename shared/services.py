@@ -16,11 +16,14 @@ from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.errors import Misconfigured
+from shared.fleet import FleetProgress
 from shared.group import Group
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
 from shared.previews import Previews
+from shared.rollover import Rollover
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 
@@ -63,6 +66,9 @@ class Hub(Protocol):
 
     def holders(self, thumbprints: Collection[str]) -> list[str]:
         """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
+
+    def by_authority(self) -> list[str]:
+        """IDs of the devices that take any certificate of their name under a CA that the hub knows; perhaps late."""
 
     def rewrite(self, identity: HubIdentity) -> None:
         """Write thumbprints, status and status reason over the identity that was read (If-Match), changing nothing
@@ -185,6 +191,30 @@ class Authorities(Protocol):
         """Delete what was read (If-Match)."""
 
 
+class Fleet(Protocol):
+    """The works on a group's devices, batch by batch (``shared.fleet``)."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        """How far a work is in the rollover's present round; None when it is not begun."""
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        """Begin a work: note it, so that it goes on by itself.
+
+        Raises:
+            Conflict: it is begun already.
+        """
+
+
+class NoFleet:
+    """What stands in until the works on fleets are built."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        raise Misconfigured(f"{rollover.id}: the work {work} is not built")
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        raise Misconfigured(f"{rollover.id}: the work {work} is not built")
+
+
 class Topic(Protocol):
     """The custom topic that lifecycle events go to."""
 
@@ -204,6 +234,7 @@ class Services:
     hub: Hub
     vault: Vault
     authorities: Authorities
+    fleet: Fleet
     ledger: Ledger
     previews: Previews
     devices: Devices
@@ -242,6 +273,7 @@ def services() -> Services:
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
         authorities=NoAuthorities(),
+        fleet=NoFleet(),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),

@@ -2,6 +2,7 @@
 
 from shared.errors import RolloverError
 from shared.exposure import exposures
+from shared.exposure_group import group_exposures
 from shared.observation import observe
 from shared.rollover import ESTABLISHES, Outcome, Rollover, Step
 from shared.services import Services
@@ -17,9 +18,10 @@ def still_exposed(rollover: Rollover, services: Services) -> list[str]:
     try:
         # As verify_containment looks: with the other hub identities.
         seen = observe(Step.VERIFY_CONTAINMENT, rollover, services)
+        evicted = services.fleet.progress(rollover, "evict") if rollover.plan.of_group else None
     except RolloverError as error:
         return [f"it cannot be read now whether it is contained: {error}"]
-    return exposures(rollover, seen)
+    return group_exposures(rollover, seen, evicted) if rollover.plan.of_group else exposures(rollover, seen)
 
 
 def next_in_words(rollover: Rollover) -> str:

@@ -109,7 +109,8 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
     log(
         LogEvent.DECIDED,
         rollover_id=rollover.id,
-        registration_id=rollover.registration_id,
+        registration_id=rollover.registration_id or None,
+        group_id=rollover.group_id,
         step=step,
         verdict=type(verdict).__name__,
         why=verdict.why,

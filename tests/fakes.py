@@ -18,11 +18,12 @@ from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable, Unsuitable
+from shared.fleet import FleetProgress
 from shared.group import Group, parse_group
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
 from shared.previews import Previews
-from shared.rollover import Step
+from shared.rollover import Rollover, Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
@@ -349,6 +350,9 @@ class InMemoryHub:
         held = {device_id: {*identity.thumbprints()} for device_id, identity in self.identities.items()}
         return sorted(device_id for device_id, shown in held.items() if not shown.isdisjoint(thumbprints))
 
+    def by_authority(self) -> list[str]:
+        return sorted(one.device_id for one in self.identities.values() if one.authentication == "certificateAuthority")
+
     def rewrite(self, identity: HubIdentity) -> None:
         current = self._as_read(identity)
         self._version += 1
@@ -394,6 +398,52 @@ class InMemoryHub:
 
     def job(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
+
+
+class InMemoryFleet:
+    """Works on the devices of groups, each done in one go when it is begun; a wave only asks."""
+
+    def __init__(self, hub: InMemoryHub) -> None:
+        self.hub = hub
+        self.members: dict[str, list[str]] = {}
+        """Group ID, in lower case → its devices."""
+        self.moved: set[str] = set()
+        self.begun: list[tuple[str, str, int]] = []
+        self.halted: str | None = None
+        self.enough = 1.0
+        """Which share of moved, or returned, devices is the threshold."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        if (rollover.id, work, rollover.round) not in self.begun:
+            return None
+        devices = self.members.get((rollover.group_id or "").lower(), [])
+        left = [one for one in devices if not self._is_done(one, work)]
+        done = len(devices) - len(left)
+        return FleetProgress(
+            work=work,
+            listed=True,
+            devices=len(devices),
+            done=done,
+            batches=1,
+            batches_done=int(work in ("evict", "check") or not left),
+            stragglers=tuple(left[:100]),
+            halted=self.halted,
+            threshold_reached=work in ("wave", "restore") and done >= self.enough * len(devices),
+        )
+
+    def _is_done(self, device_id: str, work: str) -> bool:
+        if work == "wave":
+            return device_id in self.moved
+        return (device_id in self.hub.identities) == (work == "restore")
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        key = (rollover.id, work, rollover.round)
+        if key in self.begun:
+            raise Conflict("begun already")
+        self.begun.append(key)
+        if work == "evict":
+            for device_id in self.members.get((rollover.group_id or "").lower(), []):
+                self.hub.identities.pop(device_id, None)
 
 
 @dataclass
@@ -506,6 +556,7 @@ class World:
     topic: RecordedTopic
     callers: InMemoryCallers
     settings: Settings
+    fleet: InMemoryFleet
     authorities: InMemoryAuthorities = field(default_factory=InMemoryAuthorities)
 
     @property
@@ -516,6 +567,7 @@ class World:
             hub=self.hub,
             vault=self.vault,
             authorities=self.authorities,
+            fleet=self.fleet,
             ledger=Ledger(self.table),
             previews=Previews(self.table),
             devices=Devices(self.table),
@@ -531,10 +583,12 @@ class World:
 def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
     """An empty world at ``tests.certificates.NOW``."""
     clock = Clock()
+    hub = InMemoryHub()
     return World(
         clock=clock,
         dps=InMemoryDps(clock, mirror_primary=mirror_primary),
-        hub=InMemoryHub(),
+        hub=hub,
+        fleet=InMemoryFleet(hub),
         vault=InMemoryVault(),
         table=InMemoryTable(),
         nudges=RecordedNudges(),
