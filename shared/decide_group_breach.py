@@ -32,14 +32,15 @@ LATER = timedelta(minutes=30)
 RETRY = "then POST /api/rollovers/{id}/retry"
 
 LOOKS_AT: Mapping[Step, Sources] = {
-    Step.DISABLE_ENROLLMENT: Sources(group=True, authorities=True),
-    Step.REMOVE_HUB_REGISTRATION: Sources(group=True, authorities=True, fleet="evict"),
+    # The first two do without Resource Manager, which tells what a name stands for: it may be down.
+    Step.DISABLE_ENROLLMENT: Sources(group=True),
+    Step.REMOVE_HUB_REGISTRATION: Sources(group=True, fleet="evict"),
     Step.VERIFY_CONTAINMENT: Sources(
         vault=True, group=True, authorities=True, fleet="check", holders=True, groups_when_out=True
     ),
     Step.ISSUE_CERTIFICATE: Sources(vault=True, group=True, authorities=True),
     Step.ADD_CA_CERTIFICATE: Sources(vault=True, group=True, authorities=True),
-    Step.UPLOAD_SECONDARY: Sources(vault=True, group=True, authorities=True),
+    Step.UPLOAD_SECONDARY: Sources(vault=True, group=True, authorities=True, groups=True),
     Step.DELETE_PRIMARY: Sources(vault=True, group=True, authorities=True, groups=True),
     Step.DELETE_CA_CERTIFICATE: Sources(group=True, authorities=True, users=True),
     Step.ENABLE_ENROLLMENT: Sources(vault=True, group=True, authorities=True, groups=True),
@@ -228,29 +229,35 @@ def _upload_secondary(r: Rollover, _i: Incident, group: Group, seen: Observation
             "both slots trust certificates that are valid and not compromised; the replacement has no place",
             f"take out the one that is not needed, {RETRY}",
         )
+    if _takes_out(slot, r, anchors) and (verdict := _open_routes(r, seen)):
+        return verdict
     ask = {"slot": slot, **({"name": reference.name} if group.by_reference and reference else {})}
     return Act(f"slot {slot.value} takes the replacement; the other is kept", ask)
 
 
 def slot_for_replacement(r: Rollover, group: Group, seen: Observation) -> Slot | None:
-    """Where the replacement goes: over what is compromised, rather in *secondary*; else where nothing is lost."""
-    anchors = group.anchors(seen.authorities)
-    compromised = compromised_anchors(r, seen)
-    if compromised:
-        return Slot.SECONDARY if Slot.SECONDARY in compromised else compromised[0]
-    for slot in (Slot.SECONDARY, Slot.PRIMARY):
-        if _is_free(slot, group, anchors, seen):
-            return slot
-    return None
+    """Where the replacement goes: where nothing is lost, rather in *secondary*; else over what is compromised."""
+    anchors, compromised = group.anchors(seen.authorities), compromised_anchors(r, seen)
+    order = (Slot.SECONDARY, Slot.PRIMARY)
+    free = [slot for slot in order if _is_free(anchors[slot], anchors, seen)]
+    over = [slot for slot in order if slot in compromised]
+    return next(iter((*free, *over)), None)
 
 
-def _is_free(slot: Slot, group: Group, anchors: Mapping[Slot, Enrolled | None], seen: Observation) -> bool:
-    occupant = anchors[slot]
+def _is_free(occupant: Enrolled | None, anchors: Mapping[Slot, Enrolled | None], seen: Observation) -> bool:
     if occupant is None:
-        # A name that the DPS does not know (any more) lets nobody in, now; in a breach it has no rights.
+        # A name that the DPS does not know (any more) lets nobody in; in a breach it has no rights.
         return True
     mirrored = len(slots_with(anchors, occupant.sha256_thumbprint)) > 1
     return mirrored or occupant.not_after <= seen.now
+
+
+def _takes_out(slot: Slot, r: Rollover, anchors: Mapping[Slot, Enrolled | None]) -> bool:
+    """Whether filling this slot takes a compromised certificate out of the disabled group, which keeps it out."""
+    occupant = anchors[slot]
+    if occupant is None or occupant.sha256_thumbprint not in {one.sha256_thumbprint for one in r.leaving}:
+        return False
+    return slots_with(anchors, occupant.sha256_thumbprint) == (slot,)
 
 
 def _delete_primary(r: Rollover, _i: Incident, group: Group, seen: Observation, _p: Policy) -> Verdict:

@@ -19,8 +19,12 @@ def compromised_anchors(rollover: Rollover, seen: Observation) -> tuple[Slot, ..
 
 
 def group_door_is_open(rollover: Rollover, seen: Observation) -> bool:
-    """Whether DPS admits devices under what must not be trusted."""
-    return seen.group is not None and seen.group.enabled and bool(compromised_anchors(rollover, seen))
+    """Whether DPS admits devices under what must not be trusted. Until what the group names was swapped, a name that is
+    not known to stand for something else counts as compromised."""
+    if seen.group is None or not seen.group.enabled:
+        return False
+    unknown = Step.DELETE_PRIMARY not in rollover.done and seen.group.dangling(seen.authorities)
+    return bool(compromised_anchors(rollover, seen) or unknown)
 
 
 def still_to_do(fleet: FleetProgress) -> str:
@@ -32,7 +36,7 @@ def group_exposures(rollover: Rollover, seen: Observation, evicted: FleetProgres
     """Everything that still lets in what must not get in, in an operator's words; empty means contained."""
     found = []
     if group_door_is_open(rollover, seen):
-        slots = " and ".join(slot.value for slot in compromised_anchors(rollover, seen))
+        slots = " and ".join(slot.value for slot in compromised_anchors(rollover, seen)) or "unknown"
         found.append(
             f"DPS: the group {rollover.group_id} is enabled and slot {slots} trusts a compromised CA: who has its key"
             " can register any device"

@@ -15,7 +15,7 @@ from shared.authority import DpsCertificate
 from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.enrollment import Enrollment, HubIdentity, Registration, Twin
 from shared.errors import Misconfigured
 from shared.fleet import FleetProgress
 from shared.group import Group
@@ -42,6 +42,9 @@ class Provisioning(Protocol):
 
     def group(self, group_id: str) -> Group | None:
         """The enrollment group; None when there is none."""
+
+    def group_registrations(self, group_id: str) -> Iterator[Registration]:
+        """The registration record of every device that registered through a group."""
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read (If-Match).

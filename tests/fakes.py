@@ -16,7 +16,7 @@ from shared.authority import DpsCertificate
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
+from shared.enrollment import Enrollment, HubIdentity, Registration, Twin, parse_enrollment, parse_registration
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable, Unsuitable
 from shared.fleet import FleetProgress
 from shared.group import Group, parse_group
@@ -130,6 +130,8 @@ class InMemoryDps:
         self.enrolled: dict[str, dict[str, Any]] = {}
         self.grouped: dict[str, dict[str, Any]] = {}
         self.registrations: dict[str, dict[str, Any]] = {}
+        self.members: dict[str, list[str]] = {}
+        """Group ID, in lower case → who registered through it."""
         self.mirror_primary = mirror_primary
         self._clock = clock
         self._version = 0
@@ -230,6 +232,11 @@ class InMemoryDps:
     def group(self, group_id: str) -> Group | None:
         body = self.grouped.get(group_id.lower())
         return parse_group(copy.deepcopy(body)) if body is not None else None
+
+    def group_registrations(self, group_id: str) -> Iterator[Registration]:
+        for name in self.members.get(group_id.lower(), []):
+            if (found := parse_registration(self.registrations.get(name.lower()))) is not None:
+                yield found
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         current = self.grouped.get(group.enrollment_group_id.lower())
@@ -403,10 +410,9 @@ class InMemoryHub:
 class InMemoryFleet:
     """Works on the devices of groups, each done in one go when it is begun; a wave only asks."""
 
-    def __init__(self, hub: InMemoryHub) -> None:
+    def __init__(self, hub: InMemoryHub, dps: InMemoryDps) -> None:
         self.hub = hub
-        self.members: dict[str, list[str]] = {}
-        """Group ID, in lower case → its devices."""
+        self.dps = dps
         self.moved: set[str] = set()
         self.begun: list[tuple[str, str, int]] = []
         self.halted: str | None = None
@@ -416,7 +422,7 @@ class InMemoryFleet:
     def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
         if (rollover.id, work, rollover.round) not in self.begun:
             return None
-        devices = self.members.get((rollover.group_id or "").lower(), [])
+        devices = self.dps.members.get((rollover.group_id or "").lower(), [])
         left = [one for one in devices if not self._is_done(one, work)]
         done = len(devices) - len(left)
         return FleetProgress(
@@ -442,7 +448,7 @@ class InMemoryFleet:
             raise Conflict("begun already")
         self.begun.append(key)
         if work == "evict":
-            for device_id in self.members.get((rollover.group_id or "").lower(), []):
+            for device_id in self.dps.members.get((rollover.group_id or "").lower(), []):
                 self.hub.identities.pop(device_id, None)
 
 
@@ -584,11 +590,12 @@ def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
     """An empty world at ``tests.certificates.NOW``."""
     clock = Clock()
     hub = InMemoryHub()
+    dps = InMemoryDps(clock, mirror_primary=mirror_primary)
     return World(
         clock=clock,
-        dps=InMemoryDps(clock, mirror_primary=mirror_primary),
+        dps=dps,
         hub=hub,
-        fleet=InMemoryFleet(hub),
+        fleet=InMemoryFleet(hub, dps),
         vault=InMemoryVault(),
         table=InMemoryTable(),
         nudges=RecordedNudges(),

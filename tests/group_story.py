@@ -83,7 +83,7 @@ def a_group_story(*, by_reference: bool = False, **policy: object) -> World:
         world.dps.enroll_group(GROUP, old)
     world.vault.kept[CERTIFICATE] = Kept([old], {"rollover-group": GROUP})
     world.vault.issues = lambda _: new
-    world.fleet.members[GROUP] = list(DEVICES)
+    world.dps.members[GROUP] = list(DEVICES)
     for device_id in DEVICES:
         world.dps.registered(device_id)
         world.hub.provision(device_id, device_id.upper())

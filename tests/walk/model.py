@@ -128,7 +128,7 @@ class State:
             hub=watched,
             vault=watched,
             authorities=InMemoryAuthorities(),
-            fleet=InMemoryFleet(self.hub),
+            fleet=InMemoryFleet(self.hub, self.dps),
             ledger=Ledger(watched),
             previews=Previews(watched),
             devices=Devices(watched),
