@@ -10,7 +10,7 @@ rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default, ends w
 	@$(PY) -m local rehearse $(SCENARIO)
 
 test: setup  ## all tests, with a seeded sample of the long proofs; TESTS=pattern narrows it
-	@$(PY) -m pytest $(if $(TESTS),-k "$(TESTS)")
+	@$(PY) -m pytest -n 2 --dist loadfile $(if $(TESTS),-k "$(TESTS)")
 
 lint: setup
 	@$(PY) -m ruff format --check .

@@ -1,14 +1,19 @@
 """Step: the incoming CA certificate is in DPS, and verified.
 
-Only where the group names its CA; what is decided when is in ``shared.decide_group``.
+Only where the group names its CA; what is decided when is in ``shared.decide_group``. It is verified by proof of
+possession: DPS gives a code, and the CA's key, which stays in the vault, signs a certificate for it (azure-docs
+how-to-verify-certificates); or, where the platform team says so, vouched for on upload.
 """
 
 import azure.functions as func
 
-from shared.rollover import Step
-from shared.services import services
+from shared.errors import Conflict, NotFound
+from shared.own_ca import proof_of_possession
+from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
+from shared.services import Services, services
 from shared.settings import STORAGE
-from shared.stepping import carry_out, only_looks
+from shared.stepping import carry_out
 
 bp = func.Blueprint()
 
@@ -17,4 +22,35 @@ bp = func.Blueprint()
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.ADD_CA_CERTIFICATE.queue, connection=STORAGE)
 def add_ca_certificate(nudge: func.QueueMessage) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.ADD_CA_CERTIFICATE, nudge.get_body(), services(), effect=only_looks)
+    carry_out(Step.ADD_CA_CERTIFICATE, nudge.get_body(), services(), effect=upload_or_prove)
+
+
+def upload_or_prove(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
+    """Upload the incoming certificate, or prove that its key is ours, as was decided.
+
+    The code is asked for anew each time: one that was given before is replaced by it, so that a proof cut off between
+    code and answer is simply done again.
+
+    Raises:
+        Conflict: another certificate has the name; it is never overwritten.
+    """
+    incoming = rollover.incoming
+    if incoming is None or act.ask is None:
+        raise NotFound("the incoming certificate that was just chosen")
+    name, vouched = act.ask["name"], services.settings.ca_verified_on_upload
+    certificate = services.vault.certificate(rollover.certificate_name, incoming.version)
+    read = services.authorities.get(name)
+    if read is not None and not read.is_(certificate):
+        raise Conflict(f"the CA certificate {name!r} of the DPS is not the incoming one")
+    if act.ask["do"] == "upload" and read is None:
+        services.authorities.put(name, certificate, verified=vouched, read=None)
+    elif read is None:
+        raise NotFound(f"the CA certificate {name!r} of the DPS")
+    elif read.verified:
+        return
+    elif vouched:
+        services.authorities.put(name, certificate, verified=True, read=read)
+    else:
+        code, coded = services.authorities.verification_code(read)
+        proof = proof_of_possession(code, rollover.certificate_name, incoming.version, services)
+        services.authorities.verify(coded, proof)

@@ -5,10 +5,12 @@ Only where the group names its CA; what is decided when is in ``shared.decide_gr
 
 import azure.functions as func
 
-from shared.rollover import Step
-from shared.services import services
+from shared.errors import Conflict, NotFound
+from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
+from shared.services import Services, services
 from shared.settings import STORAGE
-from shared.stepping import carry_out, only_looks
+from shared.stepping import carry_out
 
 bp = func.Blueprint()
 
@@ -17,4 +19,20 @@ bp = func.Blueprint()
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.DELETE_CA_CERTIFICATE.queue, connection=STORAGE)
 def delete_ca_certificate(nudge: func.QueueMessage) -> None:
     """Carry out the step for the rollover that the message names."""
-    carry_out(Step.DELETE_CA_CERTIFICATE, nudge.get_body(), services(), effect=only_looks)
+    carry_out(Step.DELETE_CA_CERTIFICATE, nudge.get_body(), services(), effect=delete_outgoing)
+
+
+def delete_outgoing(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
+    """Delete the named CA certificate, if it is one that leaves.
+
+    Raises:
+        Conflict: another certificate has the name.
+    """
+    if act.ask is None:
+        raise NotFound("the CA certificate that was just decided on")
+    read = services.authorities.get(act.ask["name"])
+    if read is None:
+        return
+    if read.sha1_thumbprint not in {one.sha1_thumbprint for one in rollover.leaving}:
+        raise Conflict(f"the CA certificate {read.name!r} of the DPS is none of those that leave")
+    services.authorities.delete(read)

@@ -5,6 +5,7 @@ When it may run, and what makes it refuse, is decided in ``shared.decide``.
 
 import azure.functions as func
 
+from shared.own_ca import common_name_of, sign_request
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, services
@@ -21,6 +22,12 @@ def issue_certificate(nudge: func.QueueMessage) -> None:
     carry_out(Step.ISSUE_CERTIFICATE, nudge.get_body(), services(), effect=ask_for_version)
 
 
-def ask_for_version(rollover: Rollover, _seen: Observation, _act: Act, services: Services) -> None:
-    """Ask the vault for a new version by the certificate's own policy; it comes in its own time."""
-    services.vault.issue(rollover.certificate_name)
+def ask_for_version(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
+    """Ask the vault for a new version by the certificate's own policy, which comes in its own time; or sign the request
+    that the vault made for it, where a CA in the vault is to."""
+    if act.ask is None or act.ask.get("do") != "sign":
+        services.vault.issue(rollover.certificate_name)
+        return
+    group = rollover.plan.of_group
+    name = common_name_of(rollover.certificate_name, services) if group else rollover.registration_id
+    sign_request(rollover.certificate_name, act.ask["ca"], services, common_name=name, ca=group)

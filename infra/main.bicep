@@ -38,6 +38,9 @@ param vaultTopicName string = ''
 @description('Client ID of the app registration of the HTTP API. Empty: the API is closed, the steps go on.')
 param apiClientId string = ''
 
+@description('Let the app manage CA certificates of the DPS and sign with keys of the vault: groups and an own CA need it.')
+param manageAuthorities bool = false
+
 @description('Action group that is told of every alert. Empty: alerts show in the portal and tell nobody.')
 param actionGroupId string = ''
 
@@ -207,6 +210,28 @@ module certificates 'modules/vault.bicep' = {
   dependsOn: [demo]
 }
 
+module authorities 'modules/authorities.bicep' = if (manageAuthorities) {
+  name: 'rollover-authorities-${token}'
+  scope: resourceGroup(dpsGroupName)
+  params: {
+    name: dps
+    roleDefinitionId: definitions.outputs.authoritiesRoleId
+    appPrincipalId: identities.outputs.appPrincipalId
+  }
+  dependsOn: [demo]
+}
+
+module signing 'modules/signing.bicep' = if (manageAuthorities) {
+  name: 'rollover-signing-${token}'
+  scope: resourceGroup(vaultGroupName)
+  params: {
+    name: vault
+    roleDefinitionId: definitions.outputs.signingRoleId
+    appPrincipalId: identities.outputs.appPrincipalId
+  }
+  dependsOn: [demo]
+}
+
 module deadLetters 'modules/dead-letters.bicep' = {
   name: 'rollover-dead-letters'
   scope: group
@@ -236,8 +261,10 @@ module app 'modules/app.bicep' = {
     logsNamespace: hubLogs.outputs.namespace
     logsName: hubLogs.outputs.name
     dpsEndpoint: provisioning.outputs.endpoint
+    dpsResourceId: manageAuthorities ? provisioning.outputs.id : ''
     hubHostname: devices.outputs.hostname
     hubName: hub
+    hubResourceId: devices.outputs.id
     vaultUrl: certificates.outputs.url
     topicEndpoint: topic.outputs.endpoint
     apiClientId: apiClientId

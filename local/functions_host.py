@@ -62,6 +62,9 @@ def settings(document: Mapping[str, Any]) -> dict[str, str]:
         "HUB_LOGS_EVENT_HUB": HUB_LOG,
         "KEY_VAULT_URL": document["keyvault"]["url"],
         "EVENT_TOPIC_ENDPOINT": document["eventgrid"]["topic_endpoint"],
+        "ARM_ENDPOINT": document["arm"]["url"],
+        "DPS_RESOURCE_ID": document["dps"]["resource_id"],
+        "IOT_HUB_RESOURCE_ID": document["iothub"]["resource_id"],
         "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE": "false",
         # The hub stand-in ends a session in a fraction of a second (knob identity_drop_delay_s), not in up to a minute.
         "CONTAINMENT_SETTLE_SECONDS": "10",

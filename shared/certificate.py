@@ -5,9 +5,10 @@ writes SHA-256 to the hub and gives both over its API, Key Vault knows only SHA-
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -80,7 +81,7 @@ def _read(der: bytes) -> Certificate:
         common_name=str(names[-1].value) if names else None,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        key=_describe_key(public_key),
+        key=describe_key(public_key),
         public_key_sha256=hashlib.sha256(
             public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         ).hexdigest(),
@@ -91,7 +92,8 @@ def _read(der: bytes) -> Certificate:
     )
 
 
-def _describe_key(key: object) -> str:
+def describe_key(key: object) -> str:
+    """A public key's type and size as people say it, e.g. ``RSA-2048``."""
     match key:
         case rsa.RSAPublicKey():
             return f"RSA-{key.key_size}"
@@ -187,9 +189,37 @@ class Outgoing:
     issuer: str | None = None
 
     @property
+    def known_as(self) -> str:
+        """SHA-256, or SHA-1 where nobody tells the other."""
+        return self.sha256_thumbprint or self.sha1_thumbprint
+
+    @property
     def self_issued(self) -> bool | None:
         """Whether the certificate names itself as its issuer; None when the names are not known."""
         return is_self_issued(self.subject, self.issuer)
+
+
+class Thumbprints(Protocol):
+    """A certificate, known by its hashes."""
+
+    @property
+    def sha1_thumbprint(self) -> str: ...
+
+    @property
+    def sha256_thumbprint(self) -> str:
+        """Empty where nobody tells it: Resource Manager shows SHA-1 alone."""
+
+
+def is_same(one: Thumbprints, other: Thumbprints) -> bool:
+    """Whether the two are one certificate: by SHA-256 where both tell it, else by SHA-1."""
+    if one.sha256_thumbprint and other.sha256_thumbprint:
+        return one.sha256_thumbprint == other.sha256_thumbprint
+    return bool(one.sha1_thumbprint) and one.sha1_thumbprint == other.sha1_thumbprint
+
+
+def is_among(one: Thumbprints, others: Iterable[Thumbprints]) -> bool:
+    """Whether it is one of these certificates."""
+    return any(is_same(one, other) for other in others)
 
 
 def is_self_issued(subject: str | None, issuer: str | None) -> bool | None:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
 
 from shared.authority import DpsCertificate
-from shared.certificate import Certificate, Outgoing, problems_of_key
+from shared.certificate import Certificate, Outgoing, is_same, problems_of_key
+from shared.issuing import issued_by
 
 BROKEN_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures over these can be forged (NIST SP 800-131A); of a self-signed certificate the signature proves nothing."""
@@ -42,7 +44,7 @@ def problems_of_anchor(incoming: Certificate, leaving: Sequence[Outgoing], trust
     devices' certificates stay good only if the subject stays the same too.
     """
     certificate = x509.load_der_x509_certificate(incoming.der)
-    problems = _unable_to_sign(certificate, 0, "it")
+    problems = _unable_to_sign(certificate, 0)
     problems += problems_of_key(incoming.key)
     problems += _out_of_date(incoming, trust)
     problems += _weakly_signed(certificate)
@@ -57,7 +59,7 @@ def problems_of_anchor(incoming: Certificate, leaving: Sequence[Outgoing], trust
 
 def missing_links(anchor: Certificate, trust: Trust) -> list[str]:
     """Why DPS cannot follow a signing certificate to a verified CA certificate of its own; empty when it can."""
-    same = [one for one in trust.authorities if one.certificate.sha256_thumbprint == anchor.sha256_thumbprint]
+    same = [one for one in trust.authorities if is_same(one, anchor)]
     if any(one.verified for one in same):
         return []
     if same:
@@ -67,9 +69,12 @@ def missing_links(anchor: Certificate, trust: Trust) -> list[str]:
             f"it is a root of its own ({anchor.subject}), and not among the verified CA certificates of the DPS: upload"
             " and verify it"
         ]
-    named = [one for one in trust.authorities if one.certificate.subject == anchor.issuer]
-    signers = [one for one in named if issued(anchor, one.certificate)]
-    found = [(one, _problems_of_issuer(one, trust)) for one in signers]
+    named = [one for one in trust.authorities if one.certificate and one.certificate.subject == anchor.issuer]
+    found = [
+        (one, _problems_of_issuer(one, one.certificate, trust))
+        for one in named
+        if one.certificate and issued_by(anchor, one.certificate)
+    ]
     if any(not problems for _, problems in found):
         return []
     if found:
@@ -80,48 +85,45 @@ def missing_links(anchor: Certificate, trust: Trust) -> list[str]:
             f"the CA certificate {named[0].name!r} of the DPS has its issuer's name, {anchor.issuer}, and did not sign"
             " it: upload and verify the one that did"
         ]
+    if _unseen_issuer(anchor, trust):
+        return []
     return [
         f"its issuer {anchor.issuer} is not among the verified CA certificates of the DPS: upload and verify that CA"
         " certificate"
     ]
 
 
-def _problems_of_issuer(issuer: DpsCertificate, trust: Trust) -> list[str]:
-    certificate = x509.load_der_x509_certificate(issuer.certificate.der)
+def _unseen_issuer(anchor: Certificate, trust: Trust) -> bool:
+    """Whether a verified CA certificate whose contents nobody gives may be the issuer, by the name that ARM shows."""
+    issuer = x509.load_der_x509_certificate(anchor.der).issuer
+    names = {str(one.value) for one in issuer.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    return any(one.verified and one.certificate is None and one.common_name in names for one in trust.authorities)
+
+
+def _problems_of_issuer(issuer: DpsCertificate, certificate: Certificate, trust: Trust) -> list[str]:
     problems = [] if issuer.verified else ["is not verified: verify it"]
-    problems += [one.removeprefix("it ") for one in _unable_to_sign(certificate, 1, "it")]
-    problems += [one.removeprefix("it ") for one in _out_of_date(issuer.certificate, trust)]
-    return problems
+    found = _unable_to_sign(x509.load_der_x509_certificate(certificate.der), 1) + _out_of_date(certificate, trust)
+    return problems + [one.removeprefix("it ") for one in found]
 
 
-def issued(certificate: Certificate, issuer: Certificate) -> bool:
-    """Whether ``issuer`` signed it: by name and signature, whatever its extensions say."""
-    signer = x509.load_der_x509_certificate(issuer.der)
-    try:
-        x509.load_der_x509_certificate(certificate.der).verify_directly_issued_by(signer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _unable_to_sign(certificate: x509.Certificate, below: int, it: str) -> list[str]:
+def _unable_to_sign(certificate: x509.Certificate, below: int) -> list[str]:
     """Why it cannot issue leaves through so many CA certificates below it."""
     extensions = certificate.extensions
     try:
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
-        return [f"{it} is not a CA certificate: it has no basic constraints"]
+        return ["it is not a CA certificate: it has no basic constraints"]
     if not constraints.ca:
-        return [f"{it} is not a CA certificate"]
+        return ["it is not a CA certificate"]
     problems = []
     if constraints.path_length is not None and constraints.path_length < below:
-        problems.append(f"{it} allows no CA certificate below it (path length {constraints.path_length})")
+        problems.append(f"it allows no CA certificate below it (path length {constraints.path_length})")
     try:
         signs = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
     except x509.ExtensionNotFound:
         signs = True  # without the extension any use is allowed
     if not signs:
-        problems.append(f"{it} may not sign certificates: its key usage lacks keyCertSign")
+        problems.append("it may not sign certificates: its key usage lacks keyCertSign")
     return problems
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from shared.certificate import problems_of_replacement
+from shared.decide_expiry import signed_by_our_ca
 from shared.enrollment import Enrollment, HubIdentity, Slot, why_not_ours
 from shared.escape import Route
 from shared.exposure import (
@@ -212,13 +213,16 @@ def _rest(rests: str, why: str, rollover: Rollover, now: datetime) -> Wait:
 def _ask_for_another(rests: str, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
     issuance = seen.issuance
     if issuance is not None and issuance.in_progress:
-        if issuance.needs_signing:
+        if not issuance.needs_signing:
+            return _rest(rests, "the vault is issuing a new version", rollover, seen.now)
+        if not seen.issuer:
             return _rest(rests, "the vault's signing request waits to be signed and merged", rollover, seen.now)
-        return _rest(rests, "the vault is issuing a new version", rollover, seen.now)
-    if issuance is not None and issuance.error and rollover.acts:
+    elif issuance is not None and issuance.error and rollover.acts:
         return _rest(rests, f"the vault could not issue a new version ({issuance.error})", rollover, seen.now)
     if rollover.acts >= policy.max_acts:
         return _rest(rests, f"the vault was asked {rollover.acts} times for a new version", rollover, seen.now)
+    if issuance is not None and issuance.in_progress and (sign := signed_by_our_ca(seen)):
+        return sign
     return Act("the vault's latest version is compromised; a new one is asked for")
 
 

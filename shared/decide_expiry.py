@@ -73,7 +73,9 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
         )
     if seen.issuance is not None and seen.issuance.in_progress:
         if seen.issuance.needs_signing:
-            return Wait("the vault's signing request waits to be signed and merged", patience(rollover, seen.now))
+            return signed_by_our_ca(seen) or Wait(
+                "the vault's signing request waits to be signed and merged", patience(rollover, seen.now)
+            )
         return Wait("the vault is issuing the new version", timedelta(seconds=2))
     # A failure from before we asked is history: its cause may be mended by now.
     if seen.issuance is not None and seen.issuance.error and rollover.acts:
@@ -82,6 +84,14 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
             "mend the certificate's issuer or policy in the vault; the sweep begins it again within a day",
         )
     return Act("the vault's latest version is the outgoing certificate; a new version is asked for")
+
+
+def signed_by_our_ca(seen: Observation) -> Act | None:
+    """What to do with a signing request where the certificate says which CA of the vault signs it; in every plan."""
+    if not seen.issuer:
+        return None
+    why = f"the vault's signing request is signed by the key of the vault's certificate {seen.issuer!r}, and merged"
+    return Act(why, {"do": "sign", "ca": seen.issuer})
 
 
 def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, policy: Policy) -> Refuse | None:

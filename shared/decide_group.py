@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from shared.authority import DpsCertificate
+from shared.certificate import Thumbprints, is_same
 from shared.chain_of_trust import Trust, missing_links, problems_of_anchor
+from shared.decide_expiry import signed_by_our_ca
 from shared.enrollment import Enrolled, Slot
 from shared.fleet import FleetProgress
 from shared.group import Group, slots_with, why_group_is_not_ours
@@ -73,13 +75,15 @@ def _issue_certificate(rollover: Rollover, seen: Observation, group: Group, poli
     latest = seen.latest
     if latest is None:
         return Refuse(f"the vault holds no certificate {rollover.certificate_name!r}")
-    if latest.certificate.sha256_thumbprint != rollover.outgoing.sha256_thumbprint:
+    if not is_same(latest.certificate, rollover.outgoing):
         return _refusal(latest, rollover, seen, group, policy) or AlreadyDone(
             f"the vault holds version {latest.version}, valid until {latest.certificate.not_after:%Y-%m-%d}"
         )
     if seen.issuance is not None and seen.issuance.in_progress:
         if seen.issuance.needs_signing:
-            return Wait("the vault's signing request waits to be signed and merged", patience(rollover, seen.now))
+            return signed_by_our_ca(seen) or Wait(
+                "the vault's signing request waits to be signed and merged", patience(rollover, seen.now)
+            )
         return Wait("the vault is issuing the new version", timedelta(seconds=2))
     # A failure from before we asked is history: its cause may be mended by now.
     if seen.issuance is not None and seen.issuance.error and rollover.acts:
@@ -108,10 +112,9 @@ def _refusal(
     )
 
 
-def verified_reference(sha256_thumbprint: str, seen: Observation) -> DpsCertificate | None:
+def verified_reference(certificate: Thumbprints, seen: Observation) -> DpsCertificate | None:
     """The CA certificate of the DPS that a group may name to trust this certificate."""
-    same = [one for one in seen.authorities if one.certificate.sha256_thumbprint == sha256_thumbprint]
-    return next((one for one in same if one.verified), None)
+    return next((one for one in seen.authorities if is_same(one, certificate) and one.verified), None)
 
 
 def add_authority(rollover: Rollover, seen: Observation, group: Group) -> Verdict:
@@ -124,9 +127,9 @@ def add_authority(rollover: Rollover, seen: Observation, group: Group) -> Verdic
         return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
     if not group.by_reference:
         return AlreadyDone("the group holds what it trusts in its own slots; it names no CA certificate of the DPS")
-    if verified := verified_reference(incoming.sha256_thumbprint, seen):
+    if verified := verified_reference(incoming, seen):
         return AlreadyDone(f"the incoming CA certificate is in the DPS as {verified.name!r}, verified")
-    there = [one for one in seen.authorities if one.certificate.sha256_thumbprint == incoming.sha256_thumbprint]
+    there = [one for one in seen.authorities if is_same(one, incoming)]
     if there:
         return Act(
             f"possession of the key of the CA certificate {there[0].name!r} is proved",
@@ -165,13 +168,13 @@ def _upload_secondary(rollover: Rollover, seen: Observation, group: Group, polic
     incoming, anchors = rollover.incoming, group.anchors(seen.authorities)
     if incoming is None:
         return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
-    if held := slots_with(anchors, incoming.sha256_thumbprint):
+    if held := slots_with(anchors, incoming):
         return AlreadyDone(f"slot {_named(held)} holds the incoming certificate")
     if verdict := _not_the_latest(rollover, seen, group, policy):
         return verdict
-    if not slots_with(anchors, rollover.outgoing.sha256_thumbprint):
+    if not slots_with(anchors, rollover.outgoing):
         return Refuse("somebody changed the group since the rollover started: no slot holds the outgoing certificate")
-    reference = verified_reference(incoming.sha256_thumbprint, seen)
+    reference = verified_reference(incoming, seen)
     if group.by_reference and reference is None:
         return Back("the incoming CA certificate is not in the DPS, verified (any more)", Step.ADD_CA_CERTIFICATE)
     standby = standby_slot(rollover, anchors)
@@ -186,7 +189,7 @@ def _upload_secondary(rollover: Rollover, seen: Observation, group: Group, polic
 
 def standby_slot(rollover: Rollover, anchors: Mapping[Slot, Enrolled | None]) -> Slot:
     """The slot for the incoming certificate: as computed at the beginning, unless the outgoing one lies there alone."""
-    holding = slots_with(anchors, rollover.outgoing.sha256_thumbprint)
+    holding = slots_with(anchors, rollover.outgoing)
     return rollover.standby.other if holding == (rollover.standby,) else rollover.standby
 
 
@@ -195,7 +198,7 @@ def _is_free(slot: Slot, group: Group, anchors: Mapping[Slot, Enrolled | None], 
     if occupant is None:
         # A name that the DPS does not know lets nobody in, but somebody means something by it.
         return not group.references[slot]
-    mirrored = len(slots_with(anchors, occupant.sha256_thumbprint)) > 1
+    mirrored = len(slots_with(anchors, occupant)) > 1
     return mirrored or occupant.not_after <= seen.now
 
 
@@ -226,7 +229,7 @@ def _not_in_place(rollover: Rollover, seen: Observation, group: Group, policy: P
     incoming = rollover.incoming
     if incoming is None:
         return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
-    if not slots_with(group.anchors(seen.authorities), incoming.sha256_thumbprint):
+    if not slots_with(group.anchors(seen.authorities), incoming):
         return NeedsPerson(
             "somebody took the incoming certificate out of the group, or out of the DPS",
             "find out who and why; the next sweep starts over unless the vault's certificate is disabled",
@@ -236,7 +239,7 @@ def _not_in_place(rollover: Rollover, seen: Observation, group: Group, policy: P
             "the incoming certificate has expired",
             "issue a new version of the certificate in the vault; the next sweep rolls to it",
         )
-    links = broken_links(incoming.sha256_thumbprint, seen, group, policy)
+    links = broken_links(incoming, seen, group, policy)
     if links:
         return NeedsPerson(
             f"devices cannot get in by the incoming certificate: {'; '.join(links)}",
@@ -245,20 +248,20 @@ def _not_in_place(rollover: Rollover, seen: Observation, group: Group, policy: P
     return None
 
 
-def broken_links(sha256_thumbprint: str, seen: Observation, group: Group, policy: Policy) -> list[str]:
+def broken_links(incoming: Thumbprints, seen: Observation, group: Group, policy: Policy) -> list[str]:
     """Why DPS would not follow chains through this anchor to a verified CA certificate any more."""
     if group.by_reference:
-        known = verified_reference(sha256_thumbprint, seen)
+        known = verified_reference(incoming, seen)
         return [] if known else ["the CA certificate that the group names is not verified (any more)"]
     latest = seen.latest
-    if latest is None or latest.certificate.sha256_thumbprint != sha256_thumbprint:
+    if latest is None or not is_same(latest.certificate, incoming):
         return []  # the vault has another one by now, and DPS does not give it back: it was checked when it went in
     return missing_links(latest.certificate, trust_of(seen, group, policy))
 
 
 def _delete_primary(rollover: Rollover, seen: Observation, group: Group, policy: Policy) -> Verdict:
     outgoing, anchors, fleet = rollover.outgoing, group.anchors(seen.authorities), seen.fleet
-    holding = slots_with(anchors, outgoing.sha256_thumbprint)
+    holding = slots_with(anchors, outgoing)
     if not holding:
         return AlreadyDone("the group does not trust the outgoing certificate any more")
     if unsafe := _not_in_place(rollover, seen, group, policy):
@@ -275,14 +278,12 @@ def _delete_primary(rollover: Rollover, seen: Observation, group: Group, policy:
 
 
 def _delete_ca_certificate(rollover: Rollover, seen: Observation, group: Group) -> Verdict:
-    there = [
-        one for one in seen.authorities if one.certificate.sha256_thumbprint == rollover.outgoing.sha256_thumbprint
-    ]
+    there = [one for one in seen.authorities if is_same(one, rollover.outgoing)]
     if not there:
         return AlreadyDone("the outgoing certificate is not among the CA certificates of the DPS")
     if not group.by_reference:
         return AlreadyDone("the group holds what it trusts in its own slots; the CA certificates of the DPS are kept")
-    if slots_with(group.anchors(seen.authorities), rollover.outgoing.sha256_thumbprint):
+    if slots_with(group.anchors(seen.authorities), rollover.outgoing):
         return Back("the group names the outgoing CA certificate (again)", Step.DELETE_PRIMARY)
     if seen.users:
         return AlreadyDone(f"kept in the DPS as {there[0].name!r}: {'; '.join(seen.users)}")

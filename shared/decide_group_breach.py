@@ -13,7 +13,9 @@ certificate is deleted, for whether Azure deletes one that a group names is not 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from shared.certificate import is_among, is_same
 from shared.chain_of_trust import problems_of_anchor
+from shared.decide_expiry import signed_by_our_ca
 from shared.decide_group import add_authority, broken_links, names, trust_of, verified_reference
 from shared.enrollment import Enrolled, Slot
 from shared.exposure import nobody_closes, unaccepted
@@ -150,7 +152,7 @@ def _issue_certificate(r: Rollover, incident: Incident, group: Group, seen: Obse
         return _rest(rests, "no certificate of the vault is tied to this group by its tag", r, seen)
     if latest is None:
         return _rest(rests, f"the vault holds no certificate {r.certificate_name!r}", r, seen)
-    if latest.certificate.sha256_thumbprint in {one.sha256_thumbprint for one in incident.compromised}:
+    if is_among(latest.certificate, incident.compromised):
         return _ask_for_another(rests, r, seen, policy)
     if problems := _problems(r, group, seen, policy):
         return _rest(rests, f"version {latest.version} cannot take over: {'; '.join(problems)}", r, seen)
@@ -164,13 +166,16 @@ def _rest(rests: str, why: str, r: Rollover, seen: Observation) -> Wait:
 def _ask_for_another(rests: str, r: Rollover, seen: Observation, policy: Policy) -> Verdict:
     issuance = seen.issuance
     if issuance is not None and issuance.in_progress:
-        if issuance.needs_signing:
+        if not issuance.needs_signing:
+            return _rest(rests, "the vault is issuing a new version", r, seen)
+        if not seen.issuer:
             return _rest(rests, "the vault's signing request waits to be signed and merged", r, seen)
-        return _rest(rests, "the vault is issuing a new version", r, seen)
-    if issuance is not None and issuance.error and r.acts:
+    elif issuance is not None and issuance.error and r.acts:
         return _rest(rests, f"the vault could not issue a new version ({issuance.error})", r, seen)
     if r.acts >= policy.max_acts:
         return _rest(rests, f"the vault was asked {r.acts} times for a new version", r, seen)
+    if issuance is not None and issuance.in_progress and (sign := signed_by_our_ca(seen)):
+        return sign
     return Act("the vault's latest version is compromised; a new one is asked for")
 
 
@@ -182,7 +187,7 @@ def _problems(r: Rollover, group: Group, seen: Observation, policy: Policy) -> l
     incoming = seen.latest.certificate
     if any(one.public_key_sha256 == incoming.public_key_sha256 for one in r.leaving):
         problems.append("it has a compromised key; a replacement needs a new key")
-    named = {one.subject for one in r.leaving if one.sha256_thumbprint != incoming.sha256_thumbprint}
+    named = {one.subject for one in r.leaving if not is_same(one, incoming)}
     if incoming.subject != incoming.issuer and incoming.issuer in named and _signed_by_leaving(r, seen):
         problems.append(f"it was issued by the compromised CA, {incoming.issuer}")
     return problems + problems_of_anchor(incoming, r.leaving, trust_of(seen, group, policy))
@@ -190,10 +195,9 @@ def _problems(r: Rollover, group: Group, seen: Observation, policy: Policy) -> l
 
 def _signed_by_leaving(r: Rollover, seen: Observation) -> bool:
     """Whether no other CA certificate of the DPS than a compromised one has the issuer's name."""
-    gone = {one.sha256_thumbprint for one in r.leaving}
     issuer = seen.latest.certificate.issuer if seen.latest else ""
-    named = [one for one in seen.authorities if one.certificate.subject == issuer]
-    return not any(one.certificate.sha256_thumbprint not in gone for one in named)
+    named = [one for one in seen.authorities if one.certificate and one.certificate.subject == issuer]
+    return all(is_among(one, r.leaving) for one in named)
 
 
 def _add_ca_certificate(r: Rollover, _i: Incident, group: Group, seen: Observation, policy: Policy) -> Verdict:
@@ -216,11 +220,11 @@ def _upload_secondary(r: Rollover, _i: Incident, group: Group, seen: Observation
     if reason := why_group_is_not_ours(group):
         return NeedsPerson(reason, f"give its devices new certificates by hand, {RETRY}")
     incoming, anchors = r.incoming, group.anchors(seen.authorities)
-    if incoming is not None and slots_with(anchors, incoming.sha256_thumbprint):
+    if incoming is not None and slots_with(anchors, incoming):
         return AlreadyDone("the group trusts the replacement")
     if back := _no_longer(r, group, seen, policy):
         return back
-    reference = verified_reference(incoming.sha256_thumbprint, seen) if incoming else None
+    reference = verified_reference(incoming, seen) if incoming else None
     if group.by_reference and reference is None:
         return Back("the replacement is not in the DPS, verified (any more)", Step.ADD_CA_CERTIFICATE)
     slot = slot_for_replacement(r, group, seen)
@@ -248,21 +252,21 @@ def _is_free(occupant: Enrolled | None, anchors: Mapping[Slot, Enrolled | None],
     if occupant is None:
         # A name that the DPS does not know (any more) lets nobody in; in a breach it has no rights.
         return True
-    mirrored = len(slots_with(anchors, occupant.sha256_thumbprint)) > 1
+    mirrored = len(slots_with(anchors, occupant)) > 1
     return mirrored or occupant.not_after <= seen.now
 
 
 def _takes_out(slot: Slot, r: Rollover, anchors: Mapping[Slot, Enrolled | None]) -> bool:
     """Whether filling this slot takes a compromised certificate out of the disabled group, which keeps it out."""
     occupant = anchors[slot]
-    if occupant is None or occupant.sha256_thumbprint not in {one.sha256_thumbprint for one in r.leaving}:
+    if occupant is None or not is_among(occupant, r.leaving):
         return False
-    return slots_with(anchors, occupant.sha256_thumbprint) == (slot,)
+    return slots_with(anchors, occupant) == (slot,)
 
 
 def _delete_primary(r: Rollover, _i: Incident, group: Group, seen: Observation, _p: Policy) -> Verdict:
     incoming, anchors = r.incoming, group.anchors(seen.authorities)
-    if incoming is None or not slots_with(anchors, incoming.sha256_thumbprint):
+    if incoming is None or not slots_with(anchors, incoming):
         return Back("the group does not trust the replacement", Step.UPLOAD_SECONDARY)
     if verdict := _open_routes(r, seen):
         return verdict
@@ -291,8 +295,7 @@ def _open_routes(r: Rollover, seen: Observation) -> Verdict | None:
 
 
 def _delete_ca_certificate(r: Rollover, incident: Incident, _g: Group, seen: Observation, _p: Policy) -> Verdict:
-    leaving = {one.sha256_thumbprint for one in r.leaving}
-    there = [one for one in seen.authorities if one.certificate.sha256_thumbprint in leaving]
+    there = [one for one in seen.authorities if is_among(one, r.leaving)]
     if not there:
         return AlreadyDone("nothing that is compromised is among the CA certificates of the DPS")
     if compromised_anchors(r, seen):
@@ -313,7 +316,7 @@ def _enable_enrollment(r: Rollover, incident: Incident, group: Group, seen: Obse
     incoming, anchors = r.incoming, group.anchors(seen.authorities)
     if compromised_anchors(r, seen):
         return Back("the group trusts what is compromised", Step.UPLOAD_SECONDARY)
-    if incoming is None or not slots_with(anchors, incoming.sha256_thumbprint):
+    if incoming is None or not slots_with(anchors, incoming):
         return Back("the group does not trust the replacement", Step.UPLOAD_SECONDARY)
     if not incident.was_enabled:
         return AlreadyDone("the group was disabled before, and is left so")
@@ -321,7 +324,7 @@ def _enable_enrollment(r: Rollover, incident: Incident, group: Group, seen: Obse
         return AlreadyDone("the group is enabled")
     if incoming.not_after <= seen.now:
         return NeedsPerson("the replacement has expired", f"issue a new version in the vault, {RETRY}")
-    if links := broken_links(incoming.sha256_thumbprint, seen, group, policy):
+    if links := broken_links(incoming, seen, group, policy):
         return NeedsPerson(f"no device could get in: {'; '.join(links)}", f"mend that in the DPS, {RETRY}")
     if verdict := _open_routes(r, seen):
         return verdict

@@ -12,7 +12,7 @@ keeps its own key. It is named all the same, uncertain, for nothing that is unde
 from collections.abc import Iterator, Sequence
 
 from shared.authority import DpsCertificate
-from shared.certificate import Certificate, Outgoing
+from shared.certificate import Certificate, Outgoing, Thumbprints, is_among, is_same
 from shared.enrollment import Enrolled
 from shared.escape import Route
 from shared.group import Group, distinct
@@ -27,7 +27,7 @@ def routes_of_ca(
     others: Sequence[Group],
     authorities: Sequence[DpsCertificate],
     latest: Certificate | None,
-    good: str | None,
+    good: Thumbprints | None,
     by_authority: Sequence[str],
     about_to_go: bool,
 ) -> list[Route]:
@@ -37,24 +37,23 @@ def routes_of_ca(
         group: the target, which is or will be disabled; what else it trusts counts once the compromised one is out.
         others: every other group.
         latest: the vault's latest version, whose key is known though DPS does not tell it.
-        good: SHA-256 of the incoming certificate, whose key was compared when it was chosen.
+        good: the incoming certificate, whose key was compared when it was chosen.
         by_authority: device IDs of hub identities that take any leaf of a CA that the hub knows.
         about_to_go: the compromised certificates leave the group's slots now; else they count as out where they are.
     """
-    keys = {one.certificate.sha256_thumbprint: one.certificate.public_key_sha256 for one in authorities}
+    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
     if latest is not None:
-        keys[latest.sha256_thumbprint] = latest.public_key_sha256
-    bad = {one.sha256_thumbprint for one in compromised}
-    held = {one.sha256_thumbprint for one in distinct(group.anchors(authorities))} if group else set()
+        keys[latest.sha1_thumbprint] = latest.public_key_sha256
+    held = distinct(group.anchors(authorities)) if group else []
     found: dict[str, Route] = {}
     for one in compromised:
-        out = about_to_go or one.sha256_thumbprint not in held
+        out = about_to_go or not is_among(one, held)
         look = _Look(one, keys, authorities, good, above=out)
         for other in others:
             if other.enabled:
                 _keep(found, other, look.reasons(other, blocked=_blocked(one, others, authorities)))
         if group is not None and out:
-            own = [reason for reason in look.reasons(group, blocked=False) if reason[0] not in bad]
+            own = [reason for reason in look.reasons(group, blocked=False) if not is_among(reason[0], compromised)]
             _keep(found, group, own)
     if by_authority:
         found["hub identities by CA"] = _at_hub(by_authority)
@@ -65,20 +64,20 @@ def users_of(
     leaving: Sequence[Outgoing], others: Sequence[Group], authorities: Sequence[DpsCertificate]
 ) -> tuple[str, ...]:
     """The groups, in words, that need one of these CA certificates of the DPS: by its name, or as a CA above."""
-    gone = {one.sha256_thumbprint for one in leaving}
-    names = {one.name.lower() for one in authorities if one.certificate.sha256_thumbprint in gone}
-    subjects = {one.certificate.subject for one in authorities if one.certificate.sha256_thumbprint in gone}
+    gone = [one for one in authorities if is_among(one, leaving)]
+    names = {one.name.lower() for one in gone}
+    subjects = {one.certificate.subject for one in gone if one.certificate}
     found = []
     for group in others:
         if any(name.lower() in names for name in group.ca_references):
             found.append(f"group {group.enrollment_group_id} names it")
-        elif any(one.issuer in subjects and one.sha256_thumbprint not in gone for one in distinct(group.signing)):
+        elif any(one.issuer in subjects and not is_among(one, leaving) for one in distinct(group.signing)):
             found.append(f"group {group.enrollment_group_id} trusts a certificate that it issued")
     return tuple(found)
 
 
-Reason = tuple[str, bool, str]
-"""SHA-256 of the trusted certificate, whether it is certain, and why it lets in."""
+Reason = tuple[Enrolled, bool, str]
+"""The trusted certificate, whether it is certain, and why it lets in."""
 
 
 class _Look:
@@ -89,13 +88,13 @@ class _Look:
         one: Outgoing,
         keys: dict[str, str],
         authorities: Sequence[DpsCertificate],
-        good: str | None,
+        good: Thumbprints | None,
         *,
         above: bool,
     ) -> None:
         self._one, self._keys, self._good, self._above = one, keys, good, above
         self._authorities = authorities
-        self._issuers = {entry.certificate.subject: entry.certificate for entry in authorities}
+        self._issuers = {one.certificate.subject: one.certificate for one in authorities if one.certificate}
 
     def reasons(self, group: Group, *, blocked: bool) -> Iterator[Reason]:
         """Why this group would let in; ``blocked``: a disabled group may be found before it."""
@@ -104,11 +103,14 @@ class _Look:
         for anchor in distinct(group.anchors(self._authorities)):
             reason = self._direct(anchor) or (self._from_above(anchor, blocked=blocked) if self._above else None)
             if reason is not None:
-                yield anchor.sha256_thumbprint, *reason
+                yield anchor, *reason
+
+    def _is_good(self, anchor: Enrolled) -> bool:
+        return self._good is not None and is_same(anchor, self._good)
 
     def _direct(self, anchor: Enrolled) -> tuple[bool, str] | None:
-        one, key = self._one, self._keys.get(anchor.sha256_thumbprint)
-        if anchor.sha256_thumbprint == one.sha256_thumbprint:
+        one, key = self._one, self._keys.get(anchor.sha1_thumbprint)
+        if is_same(anchor, one):
             return True, "it trusts the compromised CA certificate itself"
         if key is not None and key == one.public_key_sha256:
             return True, f"it trusts another certificate of the compromised key, {anchor.subject}"
@@ -116,10 +118,10 @@ class _Look:
             return False, "the names of what it trusts are not known"
         if anchor.subject == one.subject:
             known = key is not None and one.public_key_sha256 is not None
-            known = known or anchor.sha256_thumbprint == self._good
+            known = known or self._is_good(anchor)
             doubt = f"it trusts a certificate of the same name, {anchor.subject}, perhaps of its key"
             return None if known else (False, doubt)
-        if anchor.issuer == one.subject and anchor.sha256_thumbprint != self._good:
+        if anchor.issuer == one.subject and not self._is_good(anchor):
             return False, f"it trusts {anchor.subject}, which the compromised CA issued"
         return None
 
@@ -146,7 +148,7 @@ def _blocked(one: Outgoing, others: Sequence[Group], authorities: Sequence[DpsCe
     """Whether another, disabled group holds it, and so may keep it out though another one above would not."""
     disabled = [group for group in others if not group.enabled and group.attestation == "x509"]
     held = [anchor for group in disabled for anchor in distinct(group.anchors(authorities))]
-    return any(anchor.sha256_thumbprint == one.sha256_thumbprint for anchor in held)
+    return is_among(one, held)
 
 
 def _keep(found: dict[str, Route], group: Group, reasons: Sequence[Reason] | Iterator[Reason]) -> None:

@@ -38,6 +38,7 @@ class LogEvent(StrEnum):
     BREACHED_CERTIFICATE_TRIED = "breached_certificate_tried"
     BREACH_NOMINATED = "breach_nominated"
     REFUSAL_UNEXPLAINED = "refusal_unexplained"
+    HUB_SIZE_UNREAD = "hub_size_unread"
 
 
 class Lifecycle(StrEnum):
@@ -80,6 +81,7 @@ _WARNINGS = {
     LogEvent.BREACHED_CERTIFICATE_TRIED,
     LogEvent.BREACH_NOMINATED,
     LogEvent.REFUSAL_UNEXPLAINED,
+    LogEvent.HUB_SIZE_UNREAD,
 }
 
 

@@ -15,7 +15,7 @@ def compromised_anchors(rollover: Rollover, seen: Observation) -> tuple[Slot, ..
     """The slots by which the group trusts what must leave."""
     if seen.group is None:
         return ()
-    return slots_with(seen.group.anchors(seen.authorities), *(one.sha256_thumbprint for one in rollover.leaving))
+    return slots_with(seen.group.anchors(seen.authorities), *rollover.leaving)
 
 
 def group_door_is_open(rollover: Rollover, seen: Observation) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.authority import DpsCertificate
-from shared.certificate import Certificate
+from shared.certificate import Certificate, Thumbprints, is_among
 from shared.enrollment import Enrolled, Slot, parse_slot
 from shared.errors import BadInput
 
@@ -94,9 +94,9 @@ class Group:
 _READ_ONLY = ("createdDateTimeUtc", "lastUpdatedDateTimeUtc", "etag")
 
 
-def slots_with(anchors: Mapping[Slot, Enrolled | None], *sha256_thumbprints: str) -> tuple[Slot, ...]:
+def slots_with(anchors: Mapping[Slot, Enrolled | None], *certificates: Thumbprints) -> tuple[Slot, ...]:
     """The slots by which a group trusts one of these certificates."""
-    return tuple(slot for slot in Slot if (one := anchors[slot]) and one.sha256_thumbprint in sha256_thumbprints)
+    return tuple(slot for slot in Slot if (one := anchors[slot]) and is_among(one, certificates))
 
 
 def distinct(anchors: Mapping[Slot, Enrolled | None]) -> list[Enrolled]:
@@ -104,7 +104,7 @@ def distinct(anchors: Mapping[Slot, Enrolled | None]) -> list[Enrolled]:
     found: dict[str, Enrolled] = {}
     for slot in Slot:
         if (one := anchors[slot]) is not None:
-            found.setdefault(one.sha256_thumbprint, one)
+            found.setdefault(one.sha1_thumbprint, one)
     return list(found.values())
 
 

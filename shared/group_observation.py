@@ -1,6 +1,8 @@
 """Reads what a step of a group's plan looks at, once, in one place."""
 
+from shared.authorities import read_authorities
 from shared.authority import DpsCertificate
+from shared.certificate import is_among
 from shared.decide import looks_at
 from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
@@ -8,6 +10,7 @@ from shared.group import Group
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources, VaultVersion
 from shared.services import Services
+from shared.tags import CA_TAG
 
 
 def observe_group(step: Step, rollover: Rollover, services: Services) -> Observation:
@@ -19,17 +22,17 @@ def observe_group(step: Step, rollover: Rollover, services: Services) -> Observa
     sources, group_id = looks_at(step, rollover.plan), rollover.group_id or ""
     tagged = services.vault.latest(rollover.certificate_name) if sources.vault and rollover.certificate_name else None
     latest = tagged.latest if tagged else None
-    leaving = {one.sha256_thumbprint for one in rollover.leaving}
-    ask_issuance = step is Step.ISSUE_CERTIFICATE and latest and latest.certificate.sha256_thumbprint in leaving
+    asks = step is Step.ISSUE_CERTIFICATE and latest and is_among(latest.certificate, rollover.leaving)
     # The progress first: what is read of the group after it is what holds now.
     fleet = services.fleet.progress(rollover, sources.fleet) if sources.fleet else None
     group = services.provisioning.group(group_id) if sources.group else None
-    authorities = tuple(services.authorities.all()) if sources.authorities else ()
+    authorities = read_authorities(services, rollover.certificate_name) if sources.authorities else ()
     others = _others(group_id, sources, services)
     return Observation(
         now=services.now(),
         latest=latest,
-        issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
+        issuance=services.vault.issuance(rollover.certificate_name) if asks else None,
+        issuer=tagged.tags.get(CA_TAG, "").strip() if tagged and asks else "",
         group=group,
         authorities=authorities,
         fleet=fleet,
@@ -62,7 +65,7 @@ def _routes(
         others=others,
         authorities=authorities,
         latest=latest.certificate if latest else None,
-        good=rollover.incoming.sha256_thumbprint if rollover.incoming else None,
+        good=rollover.incoming,
         by_authority=services.hub.by_authority() if sources.holders else (),
         about_to_go=sources.groups,
     )

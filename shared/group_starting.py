@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from shared.authorities import read_authorities
+from shared.certificate import is_among, is_same
 from shared.events import Lifecycle, LogEvent, log
 from shared.group import Group, distinct, slots_with
 from shared.group_target import decide_group_start
@@ -23,7 +25,7 @@ def start_group_rollover(group_id: str, tagged: Tagged, cause: str, services: Se
     if group is None:
         return cannot(tagged.name, f"no enrollment group {group_id!r} in DPS ({how})", services)
     last = services.ledger.last_of_group(group_id)
-    if last is not None and _keeps_breach_open(last, group, services):
+    if last is not None and _keeps_breach_open(last, group, tagged, services):
         return go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
         return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
@@ -45,9 +47,8 @@ def start_group_rollover(group_id: str, tagged: Tagged, cause: str, services: Se
 
 
 def _look_and_decide(tagged: Tagged, group: Group, services: Services) -> Begin | NothingToDo | CannotBegin:
-    authorities = services.authorities.all()
-    newest = tagged.latest.certificate.sha256_thumbprint
-    older = [one for one in distinct(group.anchors(authorities)) if one.sha256_thumbprint != newest]
+    authorities = read_authorities(services, tagged.name)
+    older = [one for one in distinct(group.anchors(authorities)) if not is_same(one, tagged.latest.certificate)]
     versions: dict[str, str] = {}
     if older:
         for sha1_thumbprint, version in services.vault.versions(tagged.name).items():
@@ -64,30 +65,29 @@ def _look_and_decide(tagged: Tagged, group: Group, services: Services) -> Begin 
     )
 
 
-def _keeps_breach_open(last: Rollover, group: Group, services: Services) -> bool:
+def _keeps_breach_open(last: Rollover, group: Group, tagged: Tagged, services: Services) -> bool:
     """Whether the last rollover is a breach that is not over; one that a person mended by hand is."""
     if not last.plan.replaces:
         return False
     if last.outcome is not Outcome.NEEDS_PERSON:
         return last.outcome is None
-    anchors = group.anchors(services.authorities.all())
-    return not group.enabled or bool(slots_with(anchors, *(one.sha256_thumbprint for one in last.leaving)))
+    anchors = group.anchors(read_authorities(services, tagged.name))
+    return not group.enabled or bool(slots_with(anchors, *last.leaving))
 
 
 def _would_bring_back_compromised(begin: Begin, tagged: Tagged, group: Group, services: Services) -> bool:
-    newest = tagged.latest.certificate.sha256_thumbprint
-    if newest == begin.outgoing.sha256_thumbprint:
+    if is_same(tagged.latest.certificate, begin.outgoing):
         return False  # a new version is asked for
-    return newest in services.ledger.compromised_of_group(group.enrollment_group_id)
+    reported, newest = services.ledger.compromised_of_group(group.enrollment_group_id), tagged.latest.certificate
+    return not reported.isdisjoint((newest.sha256_thumbprint, newest.sha1_thumbprint))
 
 
 def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, now: datetime) -> bool:
     """Whether the last rollover was this very one, and ended too recently to be worth another try."""
-    if last.plan is not Plan.GROUP_EXPIRY or last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
+    if last.plan is not Plan.GROUP_EXPIRY or not is_same(last.outgoing, begin.outgoing):
         return False
-    newest = tagged.latest.certificate.sha256_thumbprint
-    tried = last.incoming.sha256_thumbprint if last.incoming else last.outgoing.sha256_thumbprint
-    if newest not in (tried, last.outgoing.sha256_thumbprint) or last.outcome is Outcome.DONE:
+    tried = (last.incoming, last.outgoing) if last.incoming else (last.outgoing,)
+    if not is_among(tagged.latest.certificate, tried) or last.outcome is Outcome.DONE:
         return False
     return last.ended_at is not None and now - last.ended_at < TRY_AGAIN_AFTER
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from shared.authority import DpsCertificate
-from shared.certificate import is_near_expiry
+from shared.certificate import is_near_expiry, is_same
 from shared.enrollment import Enrolled, Slot
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
 from shared.seen import VaultVersion
@@ -54,8 +54,8 @@ def decide_group_start(
     if not trusted:
         return CannotBegin("the group trusts no certificate in either slot")
     newest = latest.certificate
-    others = [one for one in trusted if one.sha256_thumbprint != newest.sha256_thumbprint]
-    keys = {one.certificate.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities}
+    others = [one for one in trusted if not is_same(one, newest)]
+    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
     keys |= {sha1: key for sha1, key in versions.items() if key}
     keys[newest.sha1_thumbprint] = newest.public_key_sha256
     near = is_near_expiry(newest.not_before, newest.not_after, now, window=due.window, share=due.share)
@@ -95,8 +95,8 @@ def _roll(
         foreign = [one for one in living if one.sha1_thumbprint not in versions]
         if foreign and ours:
             return CannotBegin(
-                f"the other slot trusts a certificate that is still valid and not from the vault (SHA-256"
-                f" {foreign[0].sha256_thumbprint}); take it out if it is not needed"
+                f"the other slot trusts a certificate that is still valid and not from the vault (SHA-1"
+                f" {foreign[0].sha1_thumbprint}); take it out if it is not needed"
             )
         return CannotBegin("both slots trust older certificates that are valid; take out the one that is not needed")
     outgoing = max(living or trusted, key=lambda one: one.not_after)
@@ -106,7 +106,7 @@ def _roll(
 def _begin(outgoing: Enrolled, anchors: Mapping[Slot, Enrolled | None], keys: Mapping[str, str], why: str) -> Begin:
     return Begin(
         outgoing=outgoing.as_outgoing(keys.get(outgoing.sha1_thumbprint)),
-        standby=slots_with(anchors, outgoing.sha256_thumbprint)[0].other,
+        standby=slots_with(anchors, outgoing)[0].other,
         replaces=None,
         on_incoming_at_start=False,
         why=why,

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from shared.authorities import read_authorities
 from shared.authority import DpsCertificate
-from shared.certificate import Outgoing
+from shared.certificate import Outgoing, is_among
 from shared.chain_of_trust import Trust, problems_of_anchor
 from shared.enrollment import Enrolled, Slot
-from shared.errors import BadInput, Misconfigured, NotFound, Unsuitable
+from shared.errors import BadInput, NotFound, ServiceRefused, Unsuitable
 from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
@@ -57,11 +58,11 @@ class GroupTarget:
     def material(self, _mode: Mode) -> dict[str, Any]:
         """What the caller agrees to. Not the number of devices: who has the CA's key can make any number of them."""
         preempts = self.last if self.last is not None and self.last.outcome is None else None
-        held = {slot: one.sha256_thumbprint if (one := self.anchors[slot]) else None for slot in Slot}
+        held = {slot: one.sha1_thumbprint if (one := self.anchors[slot]) else None for slot in Slot}
         return {
             "group enabled": self.group.enabled,
             **{f"slot {slot.value}": thumbprint for slot, thumbprint in held.items()},
-            "compromised": sorted(one.sha256_thumbprint for one in self.compromised),
+            "compromised": sorted(one.sha1_thumbprint for one in self.compromised),
             "steps": list(PLANS[Plan.GROUP_BREACH]),
             "preempts": preempts.id if preempts else None,
             "escape routes": sorted(route.name for route in self.routes),
@@ -69,7 +70,7 @@ class GroupTarget:
 
     def begins(self, incident: Incident, who: str, now: datetime) -> Rollover:
         """The rollover that contains it."""
-        holding = slots_with(self.anchors, self.compromised[0].sha256_thumbprint)
+        holding = slots_with(self.anchors, self.compromised[0])
         return Rollover(
             id="",  # the ledger gives it
             plan=Plan.GROUP_BREACH,
@@ -124,12 +125,12 @@ def _held(group: Group, authorities: Sequence[DpsCertificate]) -> list[Enrolled]
     return distinct(group.anchors(authorities))
 
 
-def authorities_for(groups: Sequence[Group], services: Services) -> tuple[DpsCertificate, ...]:
+def authorities_for(groups: Sequence[Group], services: Services, name: str = "") -> tuple[DpsCertificate, ...]:
     """The CA certificates of the DPS; none where the app is not told of its DPS resource and no group names one."""
     if any(one.by_reference for one in groups):
-        return tuple(services.authorities.all())
-    with suppress(Misconfigured):
-        return tuple(services.authorities.all())
+        return read_authorities(services, name)
+    with suppress(ServiceRefused):
+        return read_authorities(services, name)
     return ()
 
 
@@ -144,16 +145,17 @@ def look_at_group(group: Group, given: Any, thumbprint: str | None, services: Se
     if reason := why_group_is_not_ours(group):
         raise Unsuitable(f"group {group_id}: {reason}")
     others = [one for one in services.provisioning.groups() if one.enrollment_group_id.lower() != group_id.lower()]
-    authorities = authorities_for([group, *others], services)
+    tagged_name = certificate_for_group(group_id, set(), services)
+    authorities = authorities_for([group, *others], services, tagged_name)
     anchors = group.anchors(authorities)
     last = services.ledger.last_of_group(group_id)
     slots = _slots(given, anchors, thumbprint)
-    found = {one.sha256_thumbprint: one.as_outgoing() for slot in slots if (one := anchors[slot])}
+    found = {one.sha1_thumbprint: one.as_outgoing() for slot in slots if (one := anchors[slot])}
     for left in unfinished(last, thumbprint):
-        found.setdefault(left.sha256_thumbprint, left)
+        found.setdefault(left.sha1_thumbprint, left)
     if not found:
         raise Unsuitable(f"group {group_id}: it trusts nothing by slot {' and '.join(one.value for one in slots)}")
-    name = certificate_for_group(group_id, {one.sha1_thumbprint for one in found.values()}, services)
+    name = tagged_name or certificate_for_group(group_id, set(found), services)
     compromised = _with_keys(tuple(found.values()), name, authorities, services)
     tagged = services.vault.latest(name) if name else None
     certificate = tagged.latest.certificate if tagged else None
@@ -195,11 +197,11 @@ def _with_keys(
     compromised: tuple[Outgoing, ...], name: str, authorities: Sequence[DpsCertificate], services: Services
 ) -> tuple[Outgoing, ...]:
     """With the public keys, where the DPS's CA certificates or the vault's versions tell them."""
-    keys = {one.certificate.sha256_thumbprint: one.certificate.public_key_sha256 for one in authorities}
+    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
     versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
     found = []
     for one in compromised:
-        key = one.public_key_sha256 or keys.get(one.sha256_thumbprint)
+        key = one.public_key_sha256 or keys.get(one.sha1_thumbprint)
         if key is None and (version := versions.get(one.sha1_thumbprint)):
             key = services.vault.public_key_sha256(name, version)
         found.append(replace(one, public_key_sha256=key))
@@ -209,11 +211,11 @@ def _with_keys(
 def shown_group(target: GroupTarget, devices: int, seconds: float, now: datetime) -> dict[str, Any]:
     """One group of a preview, with how many devices it has and the least time that their eviction takes."""
     preempts = target.last if target.last is not None and target.last.outcome is None else None
-    named = [one.sha256_thumbprint for one in target.compromised]
+    named = [one.known_as for one in target.compromised]
     same = preempts is not None and does_already(preempts, Plan.GROUP_BREACH, Mode.REMOVE, named, now)
     latest = target.latest.latest if target.latest else None
     fresh = latest is not None and latest.enabled and not target.problems
-    fresh = fresh and latest is not None and latest.certificate.sha256_thumbprint not in named
+    fresh = fresh and latest is not None and not is_among(latest.certificate, target.compromised)
     return {
         "enrollment_group": target.group.enrollment_group_id,
         "trusts": "ca_references" if target.group.by_reference else "signing_certificates",
@@ -222,9 +224,9 @@ def shown_group(target: GroupTarget, devices: int, seconds: float, now: datetime
         "certificate_name": target.certificate_name or None,
         "compromised": [
             {
-                "slots": [slot.value for slot in slots_with(target.anchors, one.sha256_thumbprint)],
+                "slots": [slot.value for slot in slots_with(target.anchors, one)],
                 "sha1_thumbprint": one.sha1_thumbprint,
-                "sha256_thumbprint": one.sha256_thumbprint,
+                "sha256_thumbprint": one.sha256_thumbprint or None,
                 "not_after": one.not_after.isoformat(),
             }
             for one in target.compromised
@@ -263,8 +265,7 @@ def _replacement_note(target: GroupTarget, *, fresh: bool) -> str:
     version = target.latest.latest.version
     if fresh:
         return f"version {version} of the vault takes over; every device needs a new certificate under it"
-    compromised = {one.sha256_thumbprint for one in target.compromised}
-    if target.latest.latest.certificate.sha256_thumbprint in compromised:
+    if is_among(target.latest.latest.certificate, target.compromised):
         return "the vault's latest version is compromised: a new one is asked for; until then it rests contained"
     why = "; ".join(target.problems) or "it is disabled"
     return f"version {version} of the vault cannot take over ({why}): until another can, it rests contained"

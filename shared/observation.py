@@ -9,6 +9,7 @@ from shared.group_observation import observe_group
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
 from shared.services import Services
+from shared.tags import CA_TAG
 
 
 def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
@@ -32,6 +33,7 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
         now=services.now(),
         latest=latest,
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
+        issuer=tagged.tags.get(CA_TAG, "").strip() if tagged and ask_issuance else "",
         enrollment=enrollment,
         identity=identity,
         job=services.hub.job(job_id) if job_id else None,

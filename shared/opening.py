@@ -54,7 +54,7 @@ def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
     theirs, ours = rollover.incident, new.incident
     if theirs is None or ours is None:
         return False
-    compromised = [one.sha256_thumbprint for one in ours.compromised]
+    compromised = [one.known_as for one in ours.compromised]
     if not does_already(rollover, new.plan, ours.mode, compromised, now):
         return False
     later = theirs.awaits_approval and not ours.awaits_approval  # the glass was broken, or the fuse is another one

@@ -378,7 +378,7 @@ def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
     """SHA-256 thumbprints that these rollovers of one target were begun to get rid of. A call that no second person
     agreed to (refused) reported nothing."""
     breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
-    return {certificate.sha256_thumbprint for one in breaches if one.incident for certificate in one.leaving}
+    return {certificate.known_as for one in breaches if one.incident for certificate in one.leaving}
 
 
 def intend(rollover: Rollover, now: datetime) -> Rollover:
@@ -461,16 +461,14 @@ def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> 
     return _end(rollover, Outcome.CANCELLED, why, next_action, now)
 
 
-def does_already(
-    rollover: Rollover, plan: Plan, mode: Mode, sha256_thumbprints: Collection[str], now: datetime
-) -> bool:
+def does_already(rollover: Rollover, plan: Plan, mode: Mode, thumbprints: Collection[str], now: datetime) -> bool:
     """Whether an open rollover does what a person's call asks for, of these certificates."""
     incident = rollover.incident
     if rollover.outcome is not None or incident is None or (rollover.plan, incident.mode) != (plan, mode):
         return False
     if incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now:
         return False
-    return {one.sha256_thumbprint for one in incident.compromised}.issuperset(sha256_thumbprints)
+    return {one.known_as for one in incident.compromised}.issuperset(thumbprints)
 
 
 def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:

@@ -66,6 +66,8 @@ class Observation:
     identity: HubIdentity | None = None
     latest: VaultVersion | None = None
     issuance: Issuance | None = None
+    issuer: str = ""
+    """The vault certificate of the CA that signs this one's requests (tag ``rollover-ca``); empty: a person does."""
     job: Job | None = None
     removed: Removed | None = None
     """The hub identity that this rollover deleted."""

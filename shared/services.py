@@ -5,7 +5,7 @@ the app, and the SDKs are what makes a cold start slow.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,9 +16,10 @@ from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Registration, Twin
-from shared.errors import Misconfigured
+from shared.errors import ServiceRefused
 from shared.fleet import FleetProgress
 from shared.group import Group
+from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
@@ -133,7 +134,7 @@ class Tagged:
 
 
 class Vault(Protocol):
-    """Key Vault certificates. Never their private keys."""
+    """Key Vault certificates. Never their private keys, which sign where they are."""
 
     def certificates(self) -> Iterator[Listed]:
         """Every certificate of the vault."""
@@ -150,8 +151,24 @@ class Vault(Protocol):
     def sha256_thumbprint(self, name: str, version: str) -> str:
         """SHA-256 thumbprint of one version."""
 
+    def certificate(self, name: str, version: str) -> Certificate:
+        """One version."""
+
     def issuance(self, name: str) -> Issuance | None:
         """The pending certificate operation, if any."""
+
+    def request(self, name: str) -> SigningRequest | None:
+        """The signing request that waits to be signed and merged (issuer Unknown); None when none does."""
+
+    def merge(self, name: str, chain: Sequence[bytes]) -> None:
+        """Complete the pending version with what was issued (DER, leaf first), keeping its tags.
+
+        Raises:
+            Conflict, NotFound: it is complete already, or taken back.
+        """
+
+    def signing_key(self, name: str, version: str) -> IssuerKey:
+        """The key of one version, to sign with; it stays in the vault, and every signature is a call."""
 
     def issue(self, name: str) -> None:
         """Ask for a new version by the certificate's own policy, keeping its tags; returns at once.
@@ -180,18 +197,27 @@ class Authorities(Protocol):
             Conflict: it was changed since, or is there already.
         """
 
-    def verification_code(self, read: DpsCertificate) -> str:
-        """A new code to prove possession of its key by; the ETag is another one afterwards (If-Match)."""
+    def verification_code(self, read: DpsCertificate) -> tuple[str, DpsCertificate]:
+        """A new code to prove possession of its key by, and what was ``read`` with the ETag that it has now (If-Match).
+
+        Raises:
+            Conflict: it was changed since.
+        """
 
     def verify(self, read: DpsCertificate, proof_pem: str) -> None:
         """Show a certificate with the code as its common name, signed by the CA's key (If-Match).
 
         Raises:
-            Unsuitable: the proof is none.
+            Conflict: it was changed since.
+            ServiceRefused: the proof is none.
         """
 
     def delete(self, read: DpsCertificate) -> None:
-        """Delete what was read (If-Match)."""
+        """Delete what was read (If-Match).
+
+        Raises:
+            Conflict: it was changed since, or a group names it, if DPS minds.
+        """
 
 
 class Fleet(Protocol):
@@ -212,10 +238,10 @@ class NoFleet:
     """What stands in until the works on fleets are built."""
 
     def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
-        raise Misconfigured(f"{rollover.id}: the work {work} is not built")
+        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
 
     def begin(self, rollover: Rollover, work: str) -> None:
-        raise Misconfigured(f"{rollover.id}: the work {work} is not built")
+        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
 
 
 class Topic(Protocol):
@@ -260,7 +286,7 @@ def services() -> Services:
     # Imported here: see the module's docstring.
     from azure.identity import DefaultAzureCredential
 
-    from shared.clients.authorities import NoAuthorities
+    from shared.clients.authorities import AuthoritiesClient, NoAuthorities
     from shared.clients.entra import EntraTokens
     from shared.clients.hub import HubClient
     from shared.clients.provisioning import ProvisioningClient
@@ -275,7 +301,9 @@ def services() -> Services:
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
-        authorities=NoAuthorities(),
+        authorities=AuthoritiesClient(settings, dps, credential)
+        if (dps := settings.dps_resource_id)
+        else NoAuthorities(),
         fleet=NoFleet(),
         ledger=Ledger(table),
         previews=Previews(table),

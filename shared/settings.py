@@ -16,6 +16,10 @@ from shared.target import Due
 
 STORAGE = "RolloverStorage"
 """Prefix of the storage connection settings, and the ``connection`` of every queue trigger."""
+RESOURCE_ID = (
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/Microsoft\.Devices/(?P<kind>[^/]+)/(?P<name>[^/]+)"
+)
 MANY_DAYS = 36525
 """A hundred years: more is a slip of the pen."""
 
@@ -50,6 +54,15 @@ class Settings:
     """How many devices one breach may touch before a second person must agree; 0: always."""
     verify_challenge_resource: bool
     """Off only where the vault's host name is not under its token audience (a private stand-in)."""
+    arm_endpoint: str = "https://management.azure.com"
+    dps_resource_id: str | None = None
+    """The DPS as a resource, whose CA certificates are managed; None: they are not."""
+    hub_resource_id: str | None = None
+    """The hub as a resource, which says its tier and units."""
+    hub_sku: tuple[str, int] = ("S1", 1)
+    """Tier and units where the hub's resource does not say them."""
+    ca_verified_on_upload: bool = False
+    """CA certificates are vouched for on upload (azure-docs how-to-verify-certificates), not proved to be possessed."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -85,6 +98,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         breach_fuse=reader.count("BREACH_FUSE", 10),
         verify_challenge_resource=reader.choice("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", ("true", "false"), "true")
         == "true",
+        arm_endpoint=reader.url("ARM_ENDPOINT", "https://management.azure.com"),
+        dps_resource_id=reader.resource("DPS_RESOURCE_ID", "provisioningServices"),
+        hub_resource_id=reader.resource("IOT_HUB_RESOURCE_ID", "IotHubs"),
+        hub_sku=reader.sku("HUB_SKU", "S1x1"),
+        ca_verified_on_upload=reader.choice("CA_VERIFIED_ON_UPLOAD", ("true", "false"), "false") == "true",
     )
     reader.done()
     return settings
@@ -107,8 +125,8 @@ class _Reader:
             self._problems.append(f"{name} is missing")
         return value
 
-    def url(self, name: str) -> str:
-        value = self._required(name).rstrip("/")
+    def url(self, name: str, default: str | None = None) -> str:
+        value = ((default and self._environment.get(name, "").strip()) or default or self._required(name)).rstrip("/")
         try:
             parts = urlsplit(value)
             well_formed = parts.scheme in ("https", "http") and bool(parts.netloc)
@@ -141,6 +159,23 @@ class _Reader:
             return int(text)
         self._problems.append(f"{name} must be a whole number from 0 to 999999, not {_shown(text)}")
         return default
+
+    def resource(self, name: str, kind: str) -> str | None:
+        value = self._environment.get(name, "").strip()
+        found = re.fullmatch(RESOURCE_ID, value, re.IGNORECASE)
+        if value and (found is None or found["kind"].lower() != kind.lower()):
+            self._problems.append(
+                f"{name} must be the resource ID of one of Microsoft.Devices/{kind}, not {_shown(value)}"
+            )
+        return value or None
+
+    def sku(self, name: str, default: str) -> tuple[str, int]:
+        text = self._environment.get(name, default).strip()
+        found = re.fullmatch(r"([FBS][123])x([1-9][0-9]{0,2})", text, re.IGNORECASE)
+        if found:
+            return found[1].upper(), int(found[2])
+        self._problems.append(f"{name} must be tier and units of the hub, like S1x10, not {_shown(text)}")
+        return "S1", 1
 
     def entra(self, issuer_name: str, audience_name: str) -> tuple[str | None, str | None]:
         """Both or neither; an issuer that anybody on the way could speak for is none."""

@@ -14,7 +14,6 @@ from shared.decide import bounded, decide
 from shared.errors import (
     BadInput,
     Conflict,
-    Misconfigured,
     NotAllowed,
     NotFound,
     RolloverError,
@@ -156,7 +155,7 @@ def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observati
         seen = observe(step, rollover, services)
     except ServiceUnavailable as error:
         return None, _wait_for(error, rollover, services)
-    except (ServiceRefused, BadInput, Misconfigured) as error:
+    except (ServiceRefused, BadInput) as error:
         return None, _refused(error, rollover, services)
     return seen, decide(step, rollover, seen, services.settings.policy)
 

@@ -4,6 +4,8 @@ from shared.services import Services, Tagged
 
 ENROLLMENT_TAG = "rollover-enrollment"
 """The vault tag that names the individual enrollment (registration ID) a certificate belongs to."""
+CA_TAG = "rollover-ca"
+"""The vault tag that names the vault certificate of the CA which signs this certificate's requests (issuer Unknown)."""
 GROUP_TAG = "rollover-group"
 """The vault tag that names the enrollment group that trusts this CA certificate."""
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from functions.add_ca_certificate import upload_or_prove
+from functions.delete_ca_certificate import delete_outgoing
 from functions.delete_primary import retire_outgoing
 from functions.enable_enrollment import let_in_again
 from functions.invoke_reprovision_job import start_job
@@ -17,6 +19,7 @@ from functions.remove_hub_registration import evict
 from functions.restore_twin import put_back
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
+from functions.verify_containment import begin_check
 from shared.certificate import Certificate, Outgoing, parse_certificate
 from shared.decide import decide
 from shared.door import shut_door
@@ -27,7 +30,7 @@ from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step, Verd
 from shared.rows import History
 from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
-from shared.stepping import Effect, carry_out, only_looks
+from shared.stepping import Effect, carry_out
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import HUB, Kept, World, a_world, info
 
@@ -46,11 +49,11 @@ EFFECTS: Mapping[Step, Effect] = {
     Step.DELETE_PRIMARY: retire_outgoing,
     Step.DISABLE_ENROLLMENT: shut_door,
     Step.REMOVE_HUB_REGISTRATION: evict,
-    Step.VERIFY_CONTAINMENT: only_looks,
+    Step.VERIFY_CONTAINMENT: begin_check,
     Step.ENABLE_ENROLLMENT: let_in_again,
     Step.RESTORE_TWIN: put_back,
-    Step.ADD_CA_CERTIFICATE: only_looks,
-    Step.DELETE_CA_CERTIFICATE: only_looks,
+    Step.ADD_CA_CERTIFICATE: upload_or_prove,
+    Step.DELETE_CA_CERTIFICATE: delete_outgoing,
 }
 """What each function gives to ``carry_out``."""
 

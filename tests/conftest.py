@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,21 @@ def whole(request: pytest.FixtureRequest) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """pytest sets its own warning filters over those of the code: repeat the one of local/azure/http.py."""
     config.addinivalue_line("filterwarnings", "ignore::aiohttp.web.NotAppKeyWarning")
+
+
+REAL_TIME = ("contract", "device", "host", "rehearsal")
+"""Folders whose tests meet real sockets, processes and clocks: on a busy machine one may miss its deadline once. What
+fails twice in a row is broken; what passed the second time is shown as a rerun."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Gives the tests of `REAL_TIME` a second try; whole proofs, and everything else, have one."""
+    if config.getoption("--proof"):
+        return
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).parts[0] in REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def test_net() -> str:

@@ -11,15 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from shared.authority import DpsCertificate
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, Registration, Twin, parse_enrollment, parse_registration
-from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceUnavailable, Unsuitable
+from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceRefused, ServiceUnavailable
 from shared.fleet import FleetProgress
 from shared.group import Group, parse_group
+from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
 from shared.previews import Previews
@@ -303,17 +306,20 @@ class InMemoryAuthorities:
             raise Conflict("412")
         self.add(name, certificate, verified=verified)
 
-    def verification_code(self, read: DpsCertificate) -> str:
+    def verification_code(self, read: DpsCertificate) -> tuple[str, DpsCertificate]:
         current = self._as_read(read)
-        self.add(current.name, current.certificate, verified=current.verified)
-        self.codes[current.name.lower()] = f"code-{self._version}"
-        return self.codes[current.name.lower()]
+        key = current.name.lower()
+        self._version += 1
+        self.kept[key] = replace(current, etag=f"e{self._version}")
+        self.codes[key] = f"code-{self._version}"
+        return self.codes[key], self.kept[key]
 
     def verify(self, read: DpsCertificate, proof_pem: str) -> None:
         current = self._as_read(read)
         if parse_certificate(_der(proof_pem)).common_name != self.codes.get(current.name.lower()):
-            raise Unsuitable("the proof has another common name than the verification code")
-        self.add(current.name, current.certificate)
+            raise ServiceRefused("400: the proof has another common name than the verification code")
+        self._version += 1
+        self.kept[current.name.lower()] = replace(current, verified=True, etag=f"e{self._version}")
 
     def delete(self, read: DpsCertificate) -> None:
         del self.kept[self._as_read(read).name.lower()]
@@ -460,6 +466,11 @@ class Kept:
     tags: dict[str, str] = field(default_factory=dict)
     enabled: bool = True
     pending: Issuance | None = None
+    keys: dict[str, IssuerKey] = field(default_factory=dict)
+    """SHA-256 thumbprint → key, of the versions whose key is known to the test."""
+    asks_for_signature: Callable[[], IssuerKey] | None = None
+    """Makes the key of a new version, where the issuer is unknown to the vault."""
+    waiting: IssuerKey | None = None
 
 
 class InMemoryVault:
@@ -469,6 +480,8 @@ class InMemoryVault:
         self.kept: dict[str, Kept] = {}
         self.issues: Callable[[str], Certificate | None] = lambda name: None
         self.asked = 0
+        self.chains: dict[str, list[bytes]] = {}
+        """SHA-256 thumbprint → what was merged above it."""
 
     def certificates(self) -> Iterator[Listed]:
         for name, kept in sorted(self.kept.items()):
@@ -484,7 +497,9 @@ class InMemoryVault:
         return Tagged(name, latest, dict(kept.tags), self.versioned_id(name, version))
 
     def versions(self, name: str) -> dict[str, str]:
-        return {c.sha1_thumbprint: f"v{n}" for n, c in enumerate(self.kept[name].versions, 1)}
+        """An unknown name has none (recorded of the service)."""
+        versions = self.kept[name].versions if name in self.kept else []
+        return {c.sha1_thumbprint: f"v{n}" for n, c in enumerate(versions, 1)}
 
     def public_key_sha256(self, name: str, version: str) -> str:
         return self.kept[name].versions[int(version[1:]) - 1].public_key_sha256
@@ -492,12 +507,42 @@ class InMemoryVault:
     def sha256_thumbprint(self, name: str, version: str) -> str:
         return self.kept[name].versions[int(version[1:]) - 1].sha256_thumbprint
 
+    def certificate(self, name: str, version: str) -> Certificate:
+        return self.kept[name].versions[int(version[1:]) - 1]
+
     def issuance(self, name: str) -> Issuance | None:
         return self.kept[name].pending
 
+    def request(self, name: str) -> SigningRequest | None:
+        kept = self.kept[name]
+        if kept.waiting is None:
+            return None
+        subject = x509.load_der_x509_certificate(kept.versions[-1].der).subject
+        csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(kept.waiting, hashes.SHA256())
+        return SigningRequest(csr.public_bytes(Encoding.DER), months=12)
+
+    def merge(self, name: str, chain: Sequence[bytes]) -> None:
+        kept = self.kept[name]
+        if kept.waiting is None:
+            raise Conflict("409: no request waits")
+        new = parse_certificate(chain[0])
+        assert x509.load_der_x509_certificate(new.der).public_key() == kept.waiting.public_key()
+        self.chains[new.sha256_thumbprint] = list(chain[1:])
+        kept.keys[new.sha256_thumbprint] = kept.waiting
+        kept.waiting = kept.pending = None
+        kept.versions.append(new)
+
+    def signing_key(self, name: str, version: str) -> IssuerKey:
+        return self.kept[name].keys[self.certificate(name, version).sha256_thumbprint]
+
     def issue(self, name: str) -> None:
         self.asked += 1
-        if (new := self.issues(name)) is not None:
+        if (make := self.kept[name].asks_for_signature) is not None:
+            if self.kept[name].waiting is not None:
+                raise Conflict("409: one is pending")
+            self.kept[name].waiting = make()
+            self.kept[name].pending = Issuance(in_progress=True, needs_signing=True, error=None)
+        elif (new := self.issues(name)) is not None:
             self.kept[name].versions.append(new)
 
     def versioned_id(self, name: str, version: str) -> str:

@@ -4,27 +4,15 @@ Its devices ``pump-1`` to ``pump-3`` are at the hub. ROOT is verified in the DPS
 days, and NEW_CA, which takes over. OLD_ROOT and NEW_ROOT are the same for a group that names its CA.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 
-from functions.delete_primary import retire_outgoing
-from functions.disable_enrollment import shut_door
-from functions.enable_enrollment import let_in_again
-from functions.invoke_reprovision_job import start_job
-from functions.issue_certificate import ask_for_version
-from functions.remove_hub_registration import evict
-from functions.restore_twin import put_back
-from functions.upload_secondary import fill_standby_slot
-from functions.verify_containment import begin_check
 from shared.certificate import Certificate, parse_certificate
 from shared.enrollment import Slot
-from shared.errors import NotFound
 from shared.nudges import encode_nudge
-from shared.rollover import Act, Rollover, Step
-from shared.seen import Observation
-from shared.services import Services
+from shared.rollover import Rollover, Step
 from shared.starting import start_rollover
-from shared.stepping import Effect, carry_out
+from shared.stepping import carry_out
+from tests.builders import EFFECTS
 from tests.certificates import NOW, a_ca
 from tests.fakes import Kept, World, a_world
 
@@ -39,36 +27,8 @@ ROOT = parse_certificate(THE_ROOT.der)
 OLD_CA = parse_certificate(a_ca("Line CA", THE_ROOT).der)
 NEW_CA = parse_certificate(a_ca("Line CA", THE_ROOT, **LATER).der)
 OLD_ROOT = parse_certificate(a_ca("Line Root").der)
-NEW_ROOT = parse_certificate(a_ca("Line Root", **LATER).der)
-
-
-def add_ca(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
-    """Upload, or prove: what becomes of the two is told by the effect's own tests."""
-    if act.ask is None or seen.latest is None:
-        raise NotFound("the certificate")
-    read = next((one for one in seen.authorities if one.name == act.ask["name"]), None)
-    services.authorities.put(act.ask["name"], seen.latest.certificate, verified=act.ask["do"] == "prove", read=read)
-
-
-def delete_ca(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
-    """Delete what was named."""
-    read = next(one for one in seen.authorities if act.ask and one.name == act.ask["name"])
-    services.authorities.delete(read)
-
-
-EFFECTS: Mapping[Step, Effect] = {
-    Step.ISSUE_CERTIFICATE: ask_for_version,
-    Step.UPLOAD_SECONDARY: fill_standby_slot,
-    Step.INVOKE_REPROVISION_JOB: start_job,
-    Step.DELETE_PRIMARY: retire_outgoing,
-    Step.DISABLE_ENROLLMENT: shut_door,
-    Step.REMOVE_HUB_REGISTRATION: evict,
-    Step.VERIFY_CONTAINMENT: begin_check,
-    Step.ENABLE_ENROLLMENT: let_in_again,
-    Step.RESTORE_TWIN: put_back,
-    Step.ADD_CA_CERTIFICATE: add_ca,
-    Step.DELETE_CA_CERTIFICATE: delete_ca,
-}
+_NEW_ROOT = a_ca("Line Root", **LATER)
+NEW_ROOT = parse_certificate(_NEW_ROOT.der)
 
 
 def a_group_story(*, by_reference: bool = False, **policy: object) -> World:
@@ -81,7 +41,9 @@ def a_group_story(*, by_reference: bool = False, **policy: object) -> World:
     else:
         world.authorities.add("root", ROOT)
         world.dps.enroll_group(GROUP, old)
-    world.vault.kept[CERTIFICATE] = Kept([old], {"rollover-group": GROUP})
+    world.vault.kept[CERTIFICATE] = Kept(
+        [old], {"rollover-group": GROUP}, keys={NEW_ROOT.sha256_thumbprint: _NEW_ROOT.key}
+    )
     world.vault.issues = lambda _: new
     world.dps.members[GROUP] = list(DEVICES)
     for device_id in DEVICES:

@@ -14,8 +14,10 @@ param tableUri string
 param logsNamespace string
 param logsName string
 param dpsEndpoint string
+param dpsResourceId string
 param hubHostname string
 param hubName string
+param hubResourceId string
 param vaultUrl string
 param topicEndpoint string
 param apiClientId string
@@ -56,6 +58,11 @@ var applicationSettings = union(
     CONTAINMENT_SETTLE_SECONDS: '60'
     BREACH_FUSE: '10'
     KEY_VAULT_VERIFY_CHALLENGE_RESOURCE: 'true'
+    ARM_ENDPOINT: environment().resourceManager
+    DPS_RESOURCE_ID: dpsResourceId
+    IOT_HUB_RESOURCE_ID: hubResourceId
+    HUB_SKU: 'S1x1'
+    CA_VERIFIED_ON_UPLOAD: 'false'
     ENTRA_ISSUER: empty(apiClientId) ? '' : issuer
     ENTRA_AUDIENCE: apiClientId
   },

@@ -37,11 +37,13 @@ resource hub 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, token, 'hub')
   properties: {
     roleName: 'Rollover hub (${token})'
-    description: 'Reads, writes and deletes device identities, reads and writes twins, starts method jobs.'
+    description: 'Reads, writes and deletes device identities, reads and writes twins, starts method jobs, reads the size of the hub.'
     type: 'CustomRole'
     permissions: [
       {
-        actions: []
+        actions: [
+          'Microsoft.Devices/IotHubs/read'
+        ]
         notActions: []
         dataActions: [
           'Microsoft.Devices/IotHubs/devices/read'
@@ -82,6 +84,55 @@ resource vault 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
+@description('CA certificates of the DPS, and nothing else of it: no keys, no links, no deletion of the DPS.')
+resource authorities 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(subscription().id, token, 'authorities')
+  properties: {
+    roleName: 'Rollover authorities (${token})'
+    description: 'Reads, uploads, verifies and deletes the CA certificates of a DPS.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Devices/provisioningServices/certificates/read'
+          'Microsoft.Devices/provisioningServices/certificates/write'
+          'Microsoft.Devices/provisioningServices/certificates/delete'
+          'Microsoft.Devices/provisioningServices/certificates/generateVerificationCode/action'
+          'Microsoft.Devices/provisioningServices/certificates/verify/action'
+        ]
+        notActions: []
+        dataActions: []
+        notDataActions: []
+      }
+    ]
+    assignableScopes: ['${subscription().id}/resourceGroups/${dpsGroupName}']
+  }
+}
+
+@description('Signing with keys, and their public parts; nothing decrypted, unwrapped, made, changed or deleted.')
+resource signing 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(subscription().id, token, 'signing')
+  properties: {
+    roleName: 'Rollover signing (${token})'
+    description: 'Signs with keys of the vault.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: []
+        notActions: []
+        dataActions: [
+          'Microsoft.KeyVault/vaults/keys/read'
+          'Microsoft.KeyVault/vaults/keys/sign/action'
+        ]
+        notDataActions: []
+      }
+    ]
+    assignableScopes: ['${subscription().id}/resourceGroups/${vaultGroupName}']
+  }
+}
+
 output provisioningRoleId string = provisioning.id
 output hubRoleId string = hub.id
 output vaultRoleId string = vault.id
+output authoritiesRoleId string = authorities.id
+output signingRoleId string = signing.id

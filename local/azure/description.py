@@ -20,6 +20,7 @@ def describe(names: Names, ca_file: Path, bundle_file: Path) -> dict[str, Any]:
         },
         "iothub": {
             "name": names.hub_name,
+            "resource_id": names.resource_id("Microsoft.Devices/IotHubs", names.hub_name),
             "service_url": f"https://{names.hub_host}:{HTTPS_PORT}",
             "device_host": names.hub_host,
             "connection_string": _connection(names.hub_host, "iothubowner", hub_key),

@@ -92,6 +92,18 @@ class Knobs:
     # Hub log: do records come in another order than they were written?
     hub_log_reorder: bool = False
 
+    # ARM: is the CA certificate shown in answers? Recorded (azure-cli, 2021 and 2022): only with a verification code.
+    # The specification's examples show it everywhere; today's api-version was never recorded.
+    arm_shows_certificate: bool = False
+    # ARM: may a CA certificate be deleted while a group names it? docs how-to-roll-certificates deletes it first.
+    ca_delete_while_referenced: Literal["allow", "conflict"] = "allow"
+    # ARM: may an expired CA certificate be uploaded? No source.
+    expired_ca_at_upload: Literal["accept", "refuse"] = "accept"
+    # DPS: may a group name a CA certificate that does not exist? No source.
+    unknown_ca_reference: Literal["refuse", "accept"] = "refuse"
+    # DPS: may a group name one that is not verified? The portal offers only verified ones.
+    unverified_ca_reference: Literal["accept", "refuse"] = "accept"
+
     def reset(self) -> None:
         """All knobs back to their defaults, in place."""
         for field in dataclasses.fields(self):

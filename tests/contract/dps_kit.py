@@ -160,7 +160,7 @@ def call(azure: StandIn | Target, method: str, path: str, body: Any = None, **mo
 
 def add_ca(azure: StandIn, name: str, ca: Credential, *, verified: bool = True) -> None:
     """Put a CA certificate into the DPS, as ARM would."""
-    azure.world.dps.ca_certificates.put(CaCertificate(name, ca.der, verified))
+    azure.world.dps.keep_ca(CaCertificate(name, ca.der, verified))
 
 
 @dataclass

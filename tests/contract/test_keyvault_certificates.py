@@ -148,6 +148,25 @@ def test_a_create_without_policy_follows_the_one_in_force(target: Target, create
     assert answer.status_code == 202
 
 
+def _versions(vault: CertificateClient, name: str) -> int:
+    return len(list(vault.list_properties_of_certificate_versions(name)))
+
+
+def test_a_policy_may_make_a_ca_certificate(vault: CertificateClient, target: Target, name: str) -> None:
+    """azure-cli#18178, terraform-provider-azurerm#9634: basic_constraints, which the reference and the SDKs leave out.
+    A create that sends no policy keeps it."""
+    policy = {
+        "issuer": {"name": "Self"},
+        "key_props": {"kty": "EC", "crv": "P-256"},
+        "x509_props": {"subject": "CN=Fleet Root", "key_usage": ["keyCertSign"], "basic_constraints": {"ca": True}},
+    }
+    for number, body in enumerate(({"policy": policy}, {}), start=1):
+        assert vault_call(target, "POST", f"/certificates/{name}/create", body).status_code == 202
+        target.until(lambda wanted=number: _versions(vault, name) == wanted, "the version")
+        made = x509.load_der_x509_certificate(bytes(vault.get_certificate(name).cer or b""))
+        assert made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
 def vault_call(azure: StandIn | Target, method: str, path: str, body: Any = None, *, token: str | None = "") -> Any:
     """A bare request to the vault; with the operator's token unless told otherwise."""
     import requests

@@ -1,14 +1,18 @@
 """The step issue_certificate, carried out: the vault holds a newer version."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from shared.errors import BadInput, Conflict, ServiceRefused, ServiceUnavailable
+from shared.issuing import issued_by
+from shared.own_ca import sign_request
 from shared.rollover import ACT_LEASE, Step
 from shared.seen import Issuance
-from tests.builders import CERTIFICATE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
+from tests.builders import CERTIFICATE, DEVICE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
 from tests.fakes import World
+from tests.own_ca import ISSUING, LEAF, set_up
 
 STEP = Step.ISSUE_CERTIFICATE
 
@@ -149,3 +153,52 @@ def test_a_host_that_dies_after_the_vault_issued_costs_the_lease_and_nothing_els
     world.clock.advance(ACT_LEASE)
     assert deliver(world, STEP).incoming == as_incoming(NEW)
     assert world.vault.asked == 1
+
+
+# --- a CA in the vault signs ------------------------------------------------------------------------------------
+
+
+def a_world_with_own_ca() -> World:
+    """The device's certificate was issued by a CA in the vault, and its tag says by which."""
+    world = a_world_at_this_step()
+    set_up(world)
+    leaf = world.vault.kept.pop(LEAF)
+    world.vault.kept[CERTIFICATE] = replace(leaf, versions=[OLD])
+    return world
+
+
+def test_the_vaults_request_is_signed_and_merged_where_a_tag_names_the_ca():
+    world = a_world_with_own_ca()
+    assert deliver(world, STEP).next_step is STEP
+    assert world.vault.kept[CERTIFICATE].waiting is not None, "one act at a time: the request waits"
+    after = deliver(world, STEP)
+    new = world.vault.kept[CERTIFICATE].versions[-1]
+    assert (after.next_step, after.incoming) == (Step.UPLOAD_SECONDARY, as_incoming(new))
+    assert issued_by(new, world.vault.kept[ISSUING].versions[-1])
+    assert [what for what, _ in reasons(world)] == ["started", "acts", "goes on", "acts", "done"]
+    assert "'issuing-ca', and merged" in reasons(world)[3][1]
+
+
+def test_without_a_tag_a_person_signs():
+    world = a_world_with_own_ca()
+    world.vault.kept[CERTIFICATE].tags = {}
+    deliver(world, STEP)
+    after = deliver(world, STEP)
+    assert after.waiting_for == "the vault's signing request waits to be signed and merged"
+
+
+def test_what_the_ca_must_not_issue_calls_a_person_with_the_reason():
+    world = a_world_with_own_ca()
+    world.vault.kept[ISSUING].enabled = False
+    deliver(world, STEP)
+    after = deliver(world, STEP)
+    assert after.status == "needs_person"
+    assert "the issuer is disabled in the vault" in str(after.outcome_reason)
+
+
+def test_a_host_that_dies_after_the_merge_is_not_missed():
+    world = a_world_with_own_ca()
+    deliver(world, STEP)
+    sign_request(CERTIFICATE, ISSUING, world.services, common_name=DEVICE)
+    assert deliver(world, STEP).next_step is Step.UPLOAD_SECONDARY
+    assert len(world.vault.kept[CERTIFICATE].versions) == 2

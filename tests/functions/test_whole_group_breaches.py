@@ -13,7 +13,7 @@ from shared.errors import BadInput, NotFound, Unsuitable
 from shared.rollover import Outcome, Rollover, Step
 from shared.status import still_exposed
 from tests.certificates import a_ca
-from tests.fakes import Kept, World, somebody
+from tests.fakes import World, somebody
 from tests.group_story import (
     CERTIFICATE,
     DEVICES,
@@ -127,7 +127,9 @@ def test_a_thumbprint_that_two_groups_trust_rolls_both_by_one_call():
     world = a_group_story(by_reference=True)
     world.dps.enroll_group("line-2", ca_references=["line-root"])
     world.dps.members["line-2"] = ["valve-1"]
-    world.vault.kept["line-2-ca"] = Kept([OLD_ROOT], {"rollover-group": "line-2"})
+    world.vault.kept["line-2-ca"] = replace(
+        world.vault.kept[CERTIFICATE], versions=[OLD_ROOT], tags={"rollover-group": "line-2"}
+    )
     begun = breach(world, thumbprint=OLD_ROOT.sha256_thumbprint)
     assert sorted(one.group_id for one in begun) == ["line-1", "line-2"]
     for _ in range(40):
@@ -144,7 +146,7 @@ def test_a_thumbprint_that_two_groups_trust_rolls_both_by_one_call():
 def _deliver(world: World, rollover: Rollover) -> None:
     from shared.nudges import encode_nudge
     from shared.stepping import carry_out
-    from tests.group_story import EFFECTS
+    from tests.builders import EFFECTS
 
     carry_out(rollover.next_step, encode_nudge(rollover.id).encode(), world.services, EFFECTS[rollover.next_step])
 

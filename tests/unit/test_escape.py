@@ -171,7 +171,7 @@ def test_an_enrollment_that_does_not_hold_the_certificate_is_no_route():
 # --- hub identities ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thumbprint", [OLD.sha1_thumbprint, OLD.sha256_thumbprint])
+@pytest.mark.parametrize("thumbprint", [OLD.sha1_thumbprint, OLD.sha256_thumbprint], ids=["SHA-1", "SHA-256"])
 @pytest.mark.parametrize("slot", [0, 1])
 def test_another_identity_that_pins_either_hash_in_either_slot_accepts_for_certain(thumbprint, slot):
     slots = [NEW, thumbprint][:: 1 if slot else -1]

@@ -29,7 +29,7 @@ def refusal(**changes: str | None) -> str:
 def test_the_example_that_is_shipped_is_complete_and_right():
     values = json.loads(EXAMPLE.read_text())["Values"]
     settings = read_settings(values)
-    shown = [*GOOD, "ENTRA_ISSUER", "ENTRA_AUDIENCE"]
+    shown = [*GOOD, "ENTRA_ISSUER", "ENTRA_AUDIENCE", "DPS_RESOURCE_ID", "IOT_HUB_RESOURCE_ID"]
     assert settings == read_settings({k: values[k] for k in shown}), "it shows the defaults"
 
 
@@ -178,3 +178,32 @@ def test_how_long_a_containment_settles_is_read():
 
 def test_a_connection_string_is_never_shown():
     assert "AccountKey" not in refusal(RolloverStorage="AccountName=a;AccountKey=c2VjcmV0", DPS_ENDPOINT="x")
+
+
+DPS_ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/dps"
+
+
+def test_resources_are_read_and_what_the_hub_is_where_they_do_not_say():
+    hub = "/subscriptions/s/resourcegroups/g/providers/microsoft.devices/IotHubs/hub"
+    settings = read_settings({**GOOD, "DPS_RESOURCE_ID": DPS_ID, "IOT_HUB_RESOURCE_ID": hub, "HUB_SKU": "s3X10"})
+    assert (settings.dps_resource_id, settings.hub_resource_id, settings.hub_sku) == (DPS_ID, hub, ("S3", 10))
+    careful = read_settings({**GOOD, "DPS_RESOURCE_ID": "", "ARM_ENDPOINT": ""})
+    assert (careful.dps_resource_id, careful.hub_resource_id, careful.hub_sku) == (None, None, ("S1", 1))
+    assert careful.arm_endpoint == "https://management.azure.com"
+    assert careful.ca_verified_on_upload is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DPS_RESOURCE_ID", "dps"),
+        ("IOT_HUB_RESOURCE_ID", DPS_ID),
+        ("HUB_SKU", "S1"),
+        ("HUB_SKU", "S9x1"),
+        ("HUB_SKU", "S1x0"),
+        ("ARM_ENDPOINT", "management.azure.com"),
+        ("CA_VERIFIED_ON_UPLOAD", "yes"),
+    ],
+)
+def test_a_resource_or_a_size_that_is_none_is_named(name, value):
+    assert f"{name} must be" in refusal(**{name: value})

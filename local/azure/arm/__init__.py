@@ -1,17 +1,5 @@
-"""Azure Resource Manager: not emulated. It answers, so that a caller learns by name what is missing."""
+"""Azure Resource Manager, as far as a rollover needs it: CA certificates of the DPS; the DPS and the hub to look at."""
 
-from aiohttp import web
+from local.azure.arm.routes import arm_app
 
-from local.azure.http import not_emulated
-from local.azure.world import World
-
-
-def arm_app(_world: World) -> web.Application:
-    """501 for everything, naming the operation."""
-
-    async def refuse(request: web.Request) -> web.Response:
-        return not_emulated(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", refuse)
-    return app
+__all__ = ["arm_app"]

@@ -71,10 +71,11 @@ class Attestation:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a PUT is judged by: the parts of `x509` it may have, the CA names in lower case, knobs, time."""
+    """What a PUT is judged by: the parts of `x509` it may have, CA names there are in lower case, knobs, time."""
 
     members: tuple[str, ...]
     ca_names: Collection[str]
+    verified_ca_names: Collection[str]
     knobs: Knobs
     now: datetime
 
@@ -104,16 +105,20 @@ def _x509(sent: object, current: Attestation | None, rules: Rules) -> Attestatio
     if not isinstance(slots, dict) or not any(slots.get(slot) is not None for slot in SLOTS):
         raise BadRequest(f"{member} must have a primary or a secondary.")
     if member == "caReferences":
-        return Attestation("x509", member, ca_names=_ca_names(slots, rules.ca_names))
+        return Attestation("x509", member, ca_names=_ca_names(slots, rules))
     stored = current.certificates if current is not None and current.member == member else {}
     return Attestation("x509", member, _mirrored(_slots(slots, stored, rules), rules.knobs))
 
 
-def _ca_names(slots: dict[str, Any], there: Collection[str]) -> dict[str, str]:
+def _ca_names(slots: dict[str, Any], rules: Rules) -> dict[str, str]:
     names = {slot: slots[slot] for slot in SLOTS if slots.get(slot)}
     for name in names.values():
-        if not isinstance(name, str) or name.lower() not in there:
+        if not isinstance(name, str):
+            raise BadRequest("A CA reference is a name.")
+        if rules.knobs.unknown_ca_reference == "refuse" and name.lower() not in rules.ca_names:
             raise BadRequest("The referenced CA certificate does not exist.")
+        if rules.knobs.unverified_ca_reference == "refuse" and name.lower() not in rules.verified_ca_names:
+            raise BadRequest("The referenced CA certificate is not verified.")
     if not names:
         raise BadRequest("caReferences must have a primary or a secondary.")
     return names

@@ -1,10 +1,14 @@
 """The CA certificates of a DPS: what groups may name, and what a device's chain must reach.
 
-They are managed through ARM (azure-docs how-to-verify-certificates); here is only what a registration asks of
-them.
+They are managed through ARM (`local/azure/arm`, azure-docs how-to-verify-certificates); here is what is kept of
+them, and what a registration asks.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+# Recorded (azure-cli, test_dps_certificate_lifecycle, 2021 and 2022): a certificate's `created` is this, always.
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,11 @@ class CaCertificate:
     name: str
     der: bytes
     verified: bool
+    text: str = ""  # as it was sent: base64 of PEM or of DER
+    code: str = ""  # what a proof of possession must have as its common name; none is asked for while empty
+    etag: str = ""
+    created: datetime = NEVER
+    updated: datetime = NEVER
 
 
 class CaCertificates:
@@ -26,6 +35,11 @@ class CaCertificates:
     def names(self) -> set[str]:
         """All names, in lower case."""
         return set(self._kept)
+
+    @property
+    def verified_names(self) -> set[str]:
+        """The names of the verified ones, in lower case."""
+        return {name for name, one in self._kept.items() if one.verified}
 
     def put(self, certificate: CaCertificate) -> None:
         """Keep it, in place of one with the same name."""

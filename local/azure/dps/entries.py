@@ -100,6 +100,7 @@ class Entries(ABC):
         rules = Rules(
             self.x509_members,
             self._around.ca_certificates.names,
+            self._around.ca_certificates.verified_names,
             self._around.knobs,
             self._around.clock.now(),
         )

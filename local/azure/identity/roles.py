@@ -24,7 +24,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "Key Vault Reader": ("keyvault/certificates/read",),
     "Key Vault Certificates Officer": ("keyvault/certificates/*",),
     "Key Vault Secrets User": ("keyvault/secrets/read",),
+    "Key Vault Crypto User": ("keyvault/keys/*",),
     "EventGrid Data Sender": ("eventgrid/events/send",),
+    # Not Azure's: the roles of infra/ for Resource Manager, where no built-in one is narrow enough.
+    "Rollover certificate authorities": ("arm/provisioningServices/certificates/*",),
+    "Rollover hub": ("arm/IotHubs/read",),
     "Owner": ("*",),  # stands for an administrator who gave himself every data role
 }
 DEFAULT_ASSIGNMENTS: dict[str, tuple[str, ...]] = {
@@ -35,6 +39,9 @@ DEFAULT_ASSIGNMENTS: dict[str, tuple[str, ...]] = {
         "IoT Hub Twin Contributor",
         "IoT Hub Data Contributor",
         "Key Vault Certificates Officer",
+        "Key Vault Crypto User",
+        "Rollover certificate authorities",
+        "Rollover hub",
         "EventGrid Data Sender",
     ),
     "operator": ("Owner",),

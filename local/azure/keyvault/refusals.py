@@ -66,6 +66,17 @@ class SecretDisabled(VaultRefusal):
         super().__init__("Operation get is not allowed on a disabled secret.")
 
 
+class KeyForbidden(VaultRefusal):
+    """The key may not be used so; `inner` says why (azure-sdk-for-python#45342 shows KeyDisabled)."""
+
+    status = 403
+    code = "Forbidden"
+
+    def __init__(self, message: str, inner: str) -> None:
+        super().__init__(message)
+        self.inner = inner
+
+
 class CertificateNotFound(VaultRefusal):
     """Recorded."""
 
@@ -85,6 +96,15 @@ class SecretNotFound(VaultRefusal):
     def __init__(self, name: str) -> None:
         hint = RECOVER.format(kind="secret")
         super().__init__(f"A secret with (name/id) {name} was not found in this key vault. {hint}")
+
+
+class KeyNotFound(VaultRefusal):
+    status = 404
+    code = "KeyNotFound"
+
+    def __init__(self, name: str) -> None:
+        hint = RECOVER.format(kind="key")
+        super().__init__(f"A key with (name/id) {name} was not found in this key vault. {hint}")
 
 
 class DeletedCertificateNotFound(VaultRefusal):

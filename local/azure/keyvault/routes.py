@@ -1,4 +1,4 @@
-"""Key Vault over HTTP: one line for each operation (REST reference: Key Vault certificates and secrets)."""
+"""Key Vault over HTTP: one line for each operation (REST reference: Key Vault certificates, secrets and keys)."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -8,11 +8,13 @@ from aiohttp import web
 
 from local.azure.http import Operation, Refusal, json_reply, plain_refusal, service_app
 from local.azure.identity import Forbidden, Unauthorized
-from local.azure.keyvault import issuing
+from local.azure.keyvault import issuing, keys
 from local.azure.keyvault.certificates import Vault
+from local.azure.keyvault.entities import Certificate, Version
 from local.azure.keyvault.refusals import (
     BadParameter,
     CallerForbidden,
+    KeyNotFound,
     MissingToken,
     SecretDisabled,
     SecretNotFound,
@@ -32,8 +34,10 @@ def vault_app(world: "World") -> web.Application:
     """The vault's application."""
 
     async def authorize(request: web.Request, operation: Operation) -> str:
-        thing = "secrets" if operation.path.startswith("/secrets") else "certificates"
-        action = f"keyvault/{thing}/{'write' if operation.writes else 'read'}"
+        root = operation.path.split("/")[1]
+        thing = root if root in ("secrets", "keys") else "certificates"
+        verb = "sign" if operation.name.startswith("Sign") else "write" if operation.writes else "read"
+        action = f"keyvault/{thing}/{verb}"
         try:
             return world.identity.check(request, AUDIENCE, action)
         except Unauthorized as error:
@@ -43,7 +47,7 @@ def vault_app(world: "World") -> web.Application:
         except Forbidden as error:
             raise CallerForbidden(error.principal, error.action) from None
 
-    api = _Api(world.vault)
+    api = _Api(world)
     get, post, patch, delete = "GET", "POST", "PATCH", "DELETE"
     one = "/certificates/{name}"
     table: list[tuple[str, str, str, Any, bool]] = [
@@ -68,6 +72,10 @@ def vault_app(world: "World") -> web.Application:
         ("PurgeDeleted", delete, "/deletedcertificates/{name}", api.purge, True),
         ("GetSecret", get, "/secrets/{name}", api.secret, False),
         ("GetSecretVersion", get, "/secrets/{name}/{version}", api.secret, False),
+        ("GetKey", get, "/keys/{name}", api.key, False),
+        ("GetKeyVersion", get, "/keys/{name}/{version}", api.key, False),
+        ("Sign", post, "/keys/{name}/sign", api.sign, False),
+        ("SignWithVersion", post, "/keys/{name}/{version}/sign", api.sign, False),
     ]
     operations = [
         Operation(name, method, path, handler, writes=writes, bucket="transactions")
@@ -95,9 +103,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
 class _Api:
     """Requests to calls of the vault, and what it keeps to answers."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
-        self._shown = vault.shown
+    def __init__(self, world: "World") -> None:
+        self._vault: Vault = world.vault
+        self._shown = world.vault.shown
+        self._clock = world.clock
 
     async def create(self, request: web.Request) -> web.Response:
         certificate, pending = await self._vault.create(request.match_info["name"], await _body(request))
@@ -198,6 +207,25 @@ class _Api:
             "kid": bundle["kid"],
         }
         return json_reply(200, body | ({"tags": version.tags} if version.tags else {}))
+
+    async def key(self, request: web.Request) -> web.Response:
+        """The public part of the key behind a certificate."""
+        certificate, version = self._keyed(request)
+        bundle = self._shown.bundle(certificate, version, policy=False)
+        return json_reply(200, keys.shown(certificate, version, bundle["kid"], bundle["attributes"]))
+
+    async def sign(self, request: web.Request) -> web.Response:
+        """The signature of a digest. It changes nothing."""
+        certificate, version = self._keyed(request)
+        value = keys.sign(certificate, version, await _body(request), self._clock.now())
+        return json_reply(200, {"kid": self._shown.bundle(certificate, version)["kid"], "value": value})
+
+    def _keyed(self, request: web.Request) -> tuple[Certificate, Version]:
+        name, wanted = request.match_info["name"], request.match_info.get("version", "")
+        try:
+            return self._vault.version(name, wanted)
+        except NotFound:
+            raise KeyNotFound(f"{name}/{wanted}" if wanted else name) from None
 
     def _page(self, request: web.Request, items: list[dict[str, Any]]) -> web.Response:
         try:
