@@ -221,3 +221,24 @@ def test_a_slip_of_the_pen_names_no_group(selector, error):
 def test_a_group_is_named_by(selector):
     shown = preview({"reason": "copied", **selector}, ONCALL, a_group_story().services)
     assert [one["enrollment_group"] for one in shown["targets"]] == [GROUP]
+
+
+def test_the_http_api_shows_a_group_its_devices_and_what_is_exposed(http_of):
+    """Every answer is held against docs/openapi.yaml."""
+    world = a_group_story()
+    http = http_of(world)
+    token = http.post("/api/breaches", enrollment_group=GROUP, reason="copied").json["confirm_token"]
+    answer = http.post("/api/breaches", confirm=token)
+    assert (answer.status, answer.json["rollovers"][0]["id"]) == (202, "group.line-1.1")
+    shown = http.get("/api/rollovers/group.line-1.1").json
+    assert (shown["enrollment_group"], shown["registration_id"], shown["contained"]) == (GROUP, None, False)
+    assert [one.partition(":")[0] for one in shown["still_exposed"]] == ["IoT Hub"]
+    go_on(world)
+    shown = http.get("/api/rollovers/group.line-1.1").json
+    assert (shown["contained"], shown["still_exposed"]) == (True, [])
+    assert [(work["work"], work["left"]) for work in shown["fleet"]] == [("evict", 0), ("check", 0), ("restore", 3)]
+    listed = http.get("/api/rollovers", enrollment_group="LINE-1").json["rollovers"]
+    assert [one["id"] for one in listed] == ["group.line-1.1"]
+    assert http.get("/api/rollovers", enrollment_group="x", registration_id="y").status == 400
+    assert http.post("/api/rollovers/group.line-1.1/cancel", reason="false alarm").status == 202
+    assert http.post("/api/rollovers/group.line-1.1/retry", reason="it was none").status == 202
