@@ -331,7 +331,7 @@ def _enable_enrollment(r: Rollover, incident: Incident, group: Group, seen: Obse
     return Act("the group is enabled: DPS admits its devices under the replacement", {"do": "enrollment"})
 
 
-def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observation, policy: Policy) -> Verdict:
+def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observation, _p: Policy) -> Verdict:
     if compromised_anchors(r, seen):
         return Back("the group trusts what is compromised again", Step.UPLOAD_SECONDARY)
     if not group.enabled and not incident.was_enabled:
@@ -346,10 +346,11 @@ def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observati
         return Act("the twins of the devices are restored as they come back", {"do": "begin", "work": "restore"})
     if fleet.complete:
         return AlreadyDone(f"every device is back, with the tags and desired properties that it had ({fleet.devices})")
-    began = r.reopened_at or r.started_at
-    if fleet.threshold_reached and seen.now >= began + policy.straggler_grace:
+    if fleet.threshold_reached:
+        # Who comes later gets his twin, too; and who was made by a thief never comes.
         return AlreadyDone(
-            f"{fleet.done} of {fleet.devices} devices are back; the others' twins are kept: {names(fleet)}"
+            f"{fleet.done} of {fleet.devices} devices are back, which is enough; the others' twins are kept:"
+            f" {names(fleet)}"
         )
     why = f"devices come back with new certificates: {still_to_do(fleet)}"
     return Wait(why, pace(r, why, seen.now, WORKING if has_waited(r, why, seen.now) < LATER else LATER))
