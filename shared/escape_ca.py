@@ -127,7 +127,7 @@ class _Look:
 
     def _from_above(self, anchor: Enrolled, *, blocked: bool) -> tuple[bool, str] | None:
         one = self._one
-        if one.self_issued or anchor.subject is None:
+        if one.self_issued or anchor.subject is None or self._is_good(anchor):
             return None
         doubt = "; whether a disabled group that holds it is found first cannot be told" if blocked else ""
         seen, name = set(), one.issuer

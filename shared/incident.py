@@ -46,6 +46,8 @@ class Incident:
     """Of a group: since when somebody may have had the CA's key, as the caller believes."""
     leaf_keys_safe: bool = False
     """Of a group: the caller says that the devices' own keys are in nobody's hands."""
+    leaf: str = ""
+    """The certificate, in PEM, of a device of a group that is kept out: DPS has no entry of its own to disable."""
     was_enabled: bool = True
     """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
 

@@ -54,6 +54,13 @@ class Provisioning(Protocol):
             Conflict: it was changed since.
         """
 
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        """Make an individual enrollment.
+
+        Raises:
+            Conflict: there is one.
+        """
+
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
 

@@ -10,6 +10,7 @@ from shared.breaching import Confirmed
 from shared.certificate import Outgoing
 from shared.errors import BadInput
 from shared.fleet import FleetProgress
+from shared.group_device import READMITS
 from shared.incident import Incident
 from shared.ledger import RefusedInput
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
@@ -81,7 +82,14 @@ def _contained_at(rollover: Rollover, history: list[History]) -> datetime | None
 def accepted(rollover: Rollover) -> Answer:
     """What a call gets that a rollover carries out."""
     url = _url(rollover)
-    body = {"id": rollover.id, "url": url, "status": rollover.status, "next_step_in_words": next_in_words(rollover)}
+    body: dict[str, Any] = {
+        "id": rollover.id,
+        "url": url,
+        "status": rollover.status,
+        "next_step_in_words": next_in_words(rollover),
+    }
+    if rollover.incident is not None and rollover.incident.leaf:
+        body["warning"] = READMITS
     return Answer(body, 202, {"Location": url})
 
 

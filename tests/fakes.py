@@ -159,6 +159,8 @@ class InMemoryDps:
         trusted: Sequence[Any] = ca_references or [{"info": info(c)} for c in signing]
         member = "caReferences" if ca_references else "signingCertificates"
         slots = dict(zip(("primary", "secondary"), trusted, strict=False))
+        if member == "signingCertificates":
+            self._mirror(slots)
         self._version += 1
         self.grouped[group_id.lower()] = {
             "enrollmentGroupId": group_id,
@@ -189,11 +191,15 @@ class InMemoryDps:
         for slot in ("primary", "secondary"):
             if not certificates.get(slot):
                 certificates.pop(slot, None)
-        if self.mirror_primary and "primary" in certificates and "secondary" not in certificates:
-            certificates["secondary"] = copy.deepcopy(certificates["primary"])
+        self._mirror(certificates)
         self._version += 1
         body["etag"] = base64.b64encode(f'"{self._version}"'.encode()).decode()
         self.enrolled[registration_id.lower()] = body
+
+    def _mirror(self, slots: dict[str, Any]) -> None:
+        """Recorded, 2023: a lone primary comes back in both slots; of names it was not."""
+        if self.mirror_primary and slots.get("primary") and not slots.get("secondary"):
+            slots["secondary"] = copy.deepcopy(slots["primary"])
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         body = self.enrolled.get(registration_id.lower())
@@ -209,6 +215,15 @@ class InMemoryDps:
 
     def groups(self) -> Iterator[Group]:
         return (parse_group(copy.deepcopy(body)) for body in list(self.grouped.values()))
+
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        if registration_id.lower() in self.enrolled:
+            raise Conflict("409")
+        new = copy.deepcopy(dict(body))
+        slots = new["attestation"]["x509"]["clientCertificates"]
+        for slot, sent in list(slots.items()):
+            slots[slot] = {"info": info(parse_certificate(_der(sent["certificate"])))}
+        self._store(registration_id, new)
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         current = self.enrolled.get(enrollment.registration_id.lower())
@@ -260,6 +275,8 @@ class InMemoryDps:
                 signing[slot] = {"info": info(parse_certificate(_der(pem)))}
             elif sent["info"]["sha256Thumbprint"] != stored["signingCertificates"][slot]["info"]["sha256Thumbprint"]:
                 raise AssertionError("an info-only slot must be the one that is stored there")
+        if signing:
+            self._mirror(signing)
         references = x509_sent.get("caReferences") or {}
         assert any(signing.values()) or any(references.values()), "DPS refuses an entry without any certificate"
         self._version += 1

@@ -100,6 +100,16 @@ class ProvisioningClient:
         with answers_of(self._name, f"PUT enrollment group {group.enrollment_group_id}"):
             self._client.enrollment_group.create_or_update(group.enrollment_group_id, dict(body), if_match=group.etag)
 
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        """Make an individual enrollment: without ETag, so that DPS answers 409 where there is one
+        (azure-sdk-for-python#35187).
+
+        Raises:
+            Conflict, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"PUT enrollment {registration_id}"):
+            self._client.enrollment.create_or_update(registration_id, dict(body))
+
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read.
 

@@ -141,6 +141,8 @@ class GroupState:
     authorities: PickyAuthorities
     works: dict[tuple[str, str, int], Work] = field(default_factory=dict)
     registered: frozenset[str] = frozenset(FLEET)
+    used: frozenset[tuple[str, str]] = frozenset()
+    """Which device has ever registered under which CA since the walk began: it can do so again."""
     bag: list[tuple[Step, str]] = field(default_factory=list)
     stolen: frozenset[str] = frozenset()
     """Letters of the CAs whose key a thief has."""
@@ -265,6 +267,7 @@ class GroupState:
         """The rightful device registers, from beginning to end."""
         if self.admits(ca):
             self._at_hub(device_id, f"L-{ca}")
+            self.used |= {(device_id, ca)}
 
     def _at_hub(self, device_id: str, leaf: str) -> None:
         self.hub.provision(device_id, leaf)
@@ -369,6 +372,7 @@ class GroupState:
             tuple(sorted((one.name, one.verified) for one in self.authorities.kept.values())),
             tuple(self.leaf(one) for one in (*FLEET, MADE)),
             self.registered,
+            frozenset(one for one in self.used if one[1] != "o"),
             "".join(self.own()),
             self.vault.kept[CERTIFICATE].enabled,
             self.stolen,
@@ -430,8 +434,7 @@ def a_group_state(knobs: GroupKnobs) -> GroupState:
         if knobs.shared_ca:
             state.dps.enroll_group("h", ca_references=["ca-o"])
     else:
-        slots = (OLD, OLD) if knobs.mirror_primary else (OLD,)
-        state.dps.enroll_group(GROUP, *slots)
+        state.dps.enroll_group(GROUP, OLD)
         if knobs.shared_ca:
             state.dps.enroll_group("h", OLD)
     state.dps.members[GROUP] = list(FLEET)

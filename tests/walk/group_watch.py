@@ -136,7 +136,7 @@ class GroupWatched:
                 continue
             if not state.admits(_letter(mine)):
                 raise Broken("I1: the outgoing CA is retired and nobody can get in by the incoming one")
-            moved = sum(state.leaf(device_id) == f"L-{_letter(mine)}" for device_id in FLEET)
+            moved = sum((device_id, _letter(mine)) in state.used for device_id in FLEET)
             if moved < ENOUGH * len(FLEET):
                 raise Broken("I2: the outgoing CA is retired and too few devices moved")
             if not state.knobs.retire_when_moved and one not in expired:
