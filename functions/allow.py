@@ -4,6 +4,7 @@ import azure.functions as func
 
 from shared.api import Answer, Asked, respond
 from shared.body import only, required_text
+from shared.group_device import leaf_of
 from shared.operating import EXECUTE, allow
 from shared.views import accepted
 
@@ -20,6 +21,6 @@ def allow_(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 def take_call(asked: Asked) -> Answer:
     """Carry it out for a caller who may."""
-    only(asked.body, "reason")
+    only(asked.body, "reason", "leaf_certificate")
     reason = required_text(asked.body, "reason")
-    return accepted(allow(asked.route["id"], reason, asked.caller, asked.services))
+    return accepted(allow(asked.route["id"], reason, asked.caller, asked.services, leaf_of(asked.body)))

@@ -1,4 +1,4 @@
-"""Step: neither a slot of the enrollment nor the hub identity holds the outgoing certificate.
+"""Step: neither a slot of the enrollment or group nor the hub identity holds the outgoing certificate.
 
 The name is the one that the procedure is known by; which slot holds the outgoing certificate is looked up, and
 it may be both, for DPS mirrors a lone primary. What is decided when is in ``shared.decide``.
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import azure.functions as func
 
+from shared import group_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
@@ -26,8 +27,11 @@ def delete_primary(nudge: func.QueueMessage, context: func.Context) -> None:
         carry_out(Step.DELETE_PRIMARY, nudge.get_body(), ports, effect=retire_outgoing)
 
 
-def retire_outgoing(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
+def retire_outgoing(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
     """Take what leaves out of the enrollment; if it is out, out of the hub identity."""
+    if rollover.plan.of_group:
+        group_effects.clear_slots(seen, act, services)
+        return
     if seen.enrollment is None or rollover.incoming is None:
         raise NotFound("the enrollment that was just read")
     leaving = [one.sha256_thumbprint for one in rollover.leaving]

@@ -4,6 +4,7 @@ import azure.functions as func
 
 from shared.api import Answer, Asked, respond
 from shared.body import only, required_text, text_of
+from shared.group_device import leaf_of
 from shared.operating import EXECUTE, disallow
 from shared.views import accepted
 
@@ -20,6 +21,7 @@ def disallow_(req: func.HttpRequest, context: func.Context) -> func.HttpResponse
 
 def take_call(asked: Asked) -> Answer:
     """Carry it out for a caller who may."""
-    only(asked.body, "reason", "ticket")
-    reason = required_text(asked.body, "reason")
-    return accepted(disallow(asked.route["id"], reason, text_of(asked.body, "ticket"), asked.caller, asked.services))
+    only(asked.body, "reason", "ticket", "leaf_certificate")
+    reason, ticket = required_text(asked.body, "reason"), text_of(asked.body, "ticket")
+    leaf = leaf_of(asked.body)
+    return accepted(disallow(asked.route["id"], reason, ticket, asked.caller, asked.services, leaf))

@@ -6,7 +6,7 @@ The hub first: a device that finds DPS open and the hub shut would register for 
 
 import azure.functions as func
 
-from shared import hub_effects
+from shared import group_effects, hub_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
@@ -27,6 +27,9 @@ def enable_enrollment(nudge: func.QueueMessage, context: func.Context) -> None:
 
 def let_in_again(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
     """Enable the hub identity (with the incoming certificate, if one takes over) or the enrollment."""
+    if rollover.plan.of_group:
+        group_effects.set_status(seen, services, enabled=True)
+        return
     if seen.enrollment is None or act.ask is None:
         raise NotFound("the enrollment that was just read")
     if act.ask["do"] == "enrollment":

@@ -6,6 +6,7 @@ request, never a proof: only the hub identity is. What is decided when is in ``s
 
 import azure.functions as func
 
+from shared import group_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
@@ -25,7 +26,10 @@ def invoke_reprovision_job(nudge: func.QueueMessage, context: func.Context) -> N
 
 
 def start_job(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
-    """Start the job; the payload tells the device which certificate to look for."""
+    """Start the job; the payload tells the device which certificate to look for. Of a group, the waves are begun."""
+    if rollover.plan.of_group:
+        group_effects.begin_work(rollover, act, services)
+        return
     incoming, job_id = rollover.incoming, rollover.job_id
     if incoming is None or job_id is None:
         raise NotFound("the incoming certificate that was just chosen")

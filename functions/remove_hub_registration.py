@@ -6,7 +6,7 @@ deleted, disabled or registered anew. What is decided when is in ``shared.decide
 
 import azure.functions as func
 
-from shared import hub_effects
+from shared import group_effects, hub_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
@@ -26,7 +26,10 @@ def remove_hub_registration(nudge: func.QueueMessage, context: func.Context) -> 
 
 
 def evict(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
-    """Disable, remove, enable or rewrite the identity, as was decided."""
+    """Disable, remove, enable or rewrite the identity, as was decided. Of a group, the batches are begun."""
+    if rollover.plan.of_group:
+        group_effects.begin_work(rollover, act, services)
+        return
     if seen.identity is None or act.ask is None:
         raise NotFound("the hub identity that was just read")
     match act.ask["do"]:

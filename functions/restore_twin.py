@@ -6,6 +6,7 @@ twin. What is decided when is in ``shared.decide_breach``.
 
 import azure.functions as func
 
+from shared import group_effects
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
@@ -24,8 +25,11 @@ def restore_twin(nudge: func.QueueMessage, context: func.Context) -> None:
         carry_out(Step.RESTORE_TWIN, nudge.get_body(), ports, effect=put_back)
 
 
-def put_back(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:
-    """Write the tags and desired properties that were kept, over those that were just read."""
+def put_back(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
+    """Write the tags and desired properties that were kept, over those just read; of a group, begin the batches."""
+    if rollover.plan.of_group:
+        group_effects.begin_work(rollover, act, services)
+        return
     if seen.twin is None or seen.removed is None:
         raise NotFound("the twin that was just read")
     services.hub.replace_twin(rollover.device_id, seen.twin, seen.removed.twin)

@@ -1,4 +1,4 @@
-"""Step: the incoming certificate is in the standby slot of the enrollment, and the other slot is kept.
+"""Step: the incoming certificate is in the standby slot of the enrollment or group, and the other slot is kept.
 
 The name is the one that the procedure is known by; which slot is standby was computed when the rollover began,
 for the slots swap at every rollover. When it may run, and what makes it refuse, is decided in ``shared.decide``.
@@ -6,6 +6,7 @@ for the slots swap at every rollover. When it may run, and what makes it refuse,
 
 import azure.functions as func
 
+from shared import group_effects
 from shared.enrollment import Slot
 from shared.errors import NotFound
 from shared.rollover import Act, Rollover, Step
@@ -25,8 +26,11 @@ def upload_secondary(nudge: func.QueueMessage, context: func.Context) -> None:
         carry_out(Step.UPLOAD_SECONDARY, nudge.get_body(), ports, effect=fill_standby_slot)
 
 
-def fill_standby_slot(_rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
+def fill_standby_slot(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:
     """Put the vault's latest version, which was compared with the incoming one, into the slot that was decided."""
+    if rollover.plan.of_group:
+        group_effects.fill_slot(seen, act, services)
+        return
     if seen.enrollment is None or seen.latest is None or act.ask is None:
         raise NotFound("the enrollment or the certificate that was just read")
     body = seen.enrollment.body_with(Slot(act.ask["slot"]), seen.latest.certificate)

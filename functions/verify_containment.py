@@ -1,14 +1,17 @@
 """Step: read back, twice: neither DPS nor the hub accepts a compromised certificate, and no session lives.
 
-It never acts. What is decided when is in ``shared.decide_breach``, what counts as exposed in ``shared.exposure``.
+It changes nothing; of a group, it begins to look at every device again. What is decided when is in
+``shared.decide_breach`` and ``shared.decide_group_breach``, what counts as exposed in ``shared.exposure``.
 """
 
 import azure.functions as func
 
-from shared.rollover import Step
-from shared.services import invoked
+from shared import group_effects
+from shared.rollover import Act, Rollover, Step
+from shared.seen import Observation
+from shared.services import Services, invoked
 from shared.settings import STORAGE
-from shared.stepping import carry_out, only_looks
+from shared.stepping import carry_out
 
 bp = func.Blueprint()
 
@@ -18,4 +21,9 @@ bp = func.Blueprint()
 def verify_containment(nudge: func.QueueMessage, context: func.Context) -> None:
     """Carry out the step for the rollover that the message names."""
     with invoked(context) as ports:
-        carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports, effect=only_looks)
+        carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports, effect=begin_check)
+
+
+def begin_check(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:
+    """Begin to look at the hub identities of all devices of a group."""
+    group_effects.begin_work(rollover, act, services)

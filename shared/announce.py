@@ -43,7 +43,7 @@ def _publish(rollover: Rollover, services: Services) -> None:
         services.topic.publish(
             f"{rollover.id}/{number}",
             event_type,
-            rollover.registration_id,
+            rollover.target,
             event_data(rollover, event_type),
             services.now(),
         )
@@ -81,6 +81,7 @@ def event_data(rollover: Rollover, kind: str) -> dict[str, str | int | None]:
         "plan": rollover.plan,
         "registrationId": rollover.registration_id,
         "deviceId": rollover.device_id,
+        "enrollmentGroupId": rollover.group_id,
         "certificateName": rollover.certificate_name,
         "outgoingSha256Thumbprint": rollover.outgoing.sha256_thumbprint,
         "incomingSha256Thumbprint": incoming.sha256_thumbprint if incoming else None,

@@ -5,8 +5,10 @@ hold its key, or vouched for it on upload (azure-docs how-to-verify-certificates
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from shared.certificate import Certificate
+from shared.enrollment import Enrolled
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,27 @@ class DpsCertificate:
     """SHA-1, as ARM shows it, which it always does."""
     common_name: str = ""
     """Of its subject, as ARM shows it: the name alone."""
+    expires: datetime | None = None
+    """As ARM shows it."""
 
     @property
     def sha1_thumbprint(self) -> str:
         """By which it is known without its contents."""
         return self.certificate.sha1_thumbprint if self.certificate else self.thumbprint
 
+    @property
+    def sha256_thumbprint(self) -> str:
+        """Empty where its contents are not known."""
+        return self.certificate.sha256_thumbprint if self.certificate else ""
+
     def is_(self, certificate: Certificate) -> bool:
         """Whether it is this certificate."""
         return self.sha1_thumbprint == certificate.sha1_thumbprint
+
+    @property
+    def as_enrolled(self) -> Enrolled:
+        """The same facts as DPS tells of a certificate in a slot, as far as they are known."""
+        one = self.certificate
+        if one is None:
+            return Enrolled(self.thumbprint, "", self.expires or datetime.max.replace(tzinfo=UTC))
+        return Enrolled(one.sha1_thumbprint, one.sha256_thumbprint, one.not_after, one.subject, one.issuer)

@@ -9,28 +9,28 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.body import accepted_routes, only, required_text, text_of
+from shared.body import accepted_routes, text_of
+from shared.breach_call import Asking, parse_asking
 from shared.callers import Caller
-from shared.enrollment import Slot
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
+from shared.group_targets import GroupTarget, group_restores, look_at_group, select_groups, shown_group
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
 from shared.rollover import Outcome, Plan, Rollover
 from shared.rows import History
-from shared.selecting import KINDS, Selector, parse_selector, select, unfinished
+from shared.selecting import select, unfinished
 from shared.services import Services
 from shared.targets import (
+    HUB_WRITES_PER_MINUTE,
     Named,
     Target,
+    closed_by,
     differences,
     eta,
     look_around,
     look_at,
-    material,
-    names_of,
-    plan_of,
     preempted_by,
     shown,
     slots_of,
@@ -38,8 +38,10 @@ from shared.targets import (
 
 APPROVAL = timedelta(hours=1)
 """How long a second person may take to approve what exceeds the fuse; after that nothing is done."""
-ASKING = (*KINDS, "reason", "ticket", "compromised", "mode")
 CONFIRMING = ("confirm", "break_glass", "accept_escape_routes")
+
+
+AnyTarget = Target | GroupTarget
 
 
 class WorldChanged(Unsuitable):
@@ -51,46 +53,11 @@ class WorldChanged(Unsuitable):
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What a breach call asks for."""
-
-    selector: Selector
-    mode: Mode
-    reason: str
-    ticket: str | None
-    compromised: Any
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is kept, and as a call has it."""
-        given = {"reason": self.reason, "ticket": self.ticket, "mode": self.mode, "compromised": self.compromised}
-        return {self.selector.kind: self.selector.value} | {k: v for k, v in given.items() if v is not None}
-
-
-@dataclass(frozen=True)
 class Confirmed:
     """What a confirmation began."""
 
     incident_id: str
     rollovers: list[Rollover]
-
-
-def parse_asking(body: Mapping[str, Any]) -> Asking:
-    """Read a breach call.
-
-    Raises:
-        BadInput: naming what is wrong; an unknown member is wrong too, for it may be a selector with a slip in it.
-    """
-    only(body, *ASKING)
-    mode = body.get("mode", Mode.REMOVE.value)
-    if mode not in tuple(Mode):
-        raise BadInput(f"mode must be one of {', '.join(Mode)}")
-    return Asking(
-        selector=parse_selector(body),
-        mode=Mode(mode),
-        reason=required_text(body, "reason"),
-        ticket=text_of(body, "ticket"),
-        compromised=body.get("compromised"),
-    )
 
 
 def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict[str, Any]:
@@ -101,10 +68,15 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
     """
     asking = parse_asking(body)
     targets = _targets(asking, services)
-    plans = {target.registration_id: material(target, asking.mode) for target in targets}
-    kept, token = services.previews.keep(caller.object_id, asking.as_json(), plans, services.now())
-    log(LogEvent.BREACH_PREVIEWED, incident=kept.incident_id, caller=caller.who, devices=len(targets))
+    counts = {one.key: _devices(one, services) for one in targets}
+    devices = sum(counts.values())
+    plans = {target.key: target.material(asking.mode) for target in targets}
+    now = services.now()
+    kept, token = services.previews.keep(caller.object_id, asking.as_json(), plans, now, devices=devices)
+    log(LogEvent.BREACH_PREVIEWED, incident=kept.incident_id, caller=caller.who, devices=devices)
     limit = services.settings.breach_fuse
+    groups = [one for one in targets if isinstance(one, GroupTarget)]
+    in_groups = sum(counts[one.key] for one in groups)
     return {
         "preview": True,
         "incident": {
@@ -114,38 +86,83 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
             "mode": asking.mode,
             "requested_by": caller.who,
         },
-        "devices": len(targets),
-        "targets": [shown(target, asking.mode, services.now()) for target in targets],
-        "fuse": {"limit": limit, "exceeded": len(targets) > limit},
-        "eta": eta(len(targets), asking.mode, services.settings.policy.settle),
+        "devices": devices,
+        "targets": [_shown(one, counts[one.key], asking.mode, now) for one in targets],
+        "fuse": {"limit": limit, "exceeded": devices > limit},
+        "eta": eta(
+            len(targets) - len(groups),
+            asking.mode,
+            services.settings.policy.settle,
+            len(groups),
+            _eviction_seconds(in_groups),
+        ),
         "confirm_token": token,
         "expires_at": kept.expires_at.isoformat(),
     }
 
 
-def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> list[Target]:
+def _devices(target: AnyTarget, services: Services) -> int:
+    """How many devices a breach of it touches: those of a group are paged through."""
+    if isinstance(target, Target):
+        return 1
+    return sum(1 for _ in services.provisioning.group_registrations(target.group.enrollment_group_id))
+
+
+def _shown(target: AnyTarget, devices: int, mode: Mode, now: datetime) -> dict[str, Any]:
+    if isinstance(target, Target):
+        return shown(target, mode, now)
+    return shown_group(target, devices, _eviction_seconds(devices), now)
+
+
+def _eviction_seconds(devices: int) -> float:
+    return devices * 60 / HUB_WRITES_PER_MINUTE
+
+
+def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> list[AnyTarget]:
     """What the call names. What one target is to another is no escape route: the call contains both; ``known`` are
     the names of those that it may no longer select."""
     thumbprint = asking.selector.value if asking.selector.kind == "thumbprint" else None
+    groups = [
+        look_at_group(group, asking.compromised, thumbprint, services)
+        for group in select_groups(asking.selector, services)
+    ]
+    found: list[AnyTarget] = [*groups, *_individuals(asking, thumbprint, services, alone=not groups)]
+    for one in found:
+        _check_mode(one, asking.mode)
+    together = {*known}.union(*(one.closes for one in found))
+    return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
+
+
+def _individuals(asking: Asking, thumbprint: str | None, services: Services, *, alone: bool) -> list[Target]:
+    """The individual enrollments that the call names; ``alone`` when it names no group, so that none is an error."""
+    if not alone and thumbprint is None:
+        return []
     named = []
-    for enrollment in select(asking.selector, services):
+    try:
+        enrollments = select(asking.selector, services)
+    except NotFound:
+        if alone:
+            raise
+        return []
+    for enrollment in enrollments:
         slots = slots_of(asking.compromised, enrollment, thumbprint)
         last = services.ledger.last(enrollment.registration_id)
         named.append(Named(enrollment, slots, last, unfinished(last, thumbprint)))
     compromised = [certificate for one in named for certificate in one.certificates()]
     around = look_around(compromised, [one.enrollment.registration_id for one in named], services)
-    found = [look_at(one, around, services) for one in named]
-    for one in found:
-        _check_mode(one, asking.mode)
-    together = {*known}.union(*(names_of(one.registration_id, one.device_id) for one in found))
-    return [replace(one, routes=tuple(r for r in one.routes if r.name not in together)) for one in found]
+    return [look_at(one, around, services) for one in named]
 
 
-def _check_mode(target: Target, mode: Mode) -> None:
+def _check_mode(target: AnyTarget, mode: Mode) -> None:
     """Mode reprovision takes the place of no breach that has begun to shut the device out at the hub.
 
-    It would have the hub accept again, for a while, what is contained, in sessions that may not have ended.
+    It would have the hub accept again, for a while, what is contained, in sessions that may not have ended. The devices
+    of a group are removed from the hub, and nothing else: a thief may have made identities that nobody knows.
     """
+    if isinstance(target, GroupTarget):
+        if mode is not Mode.REMOVE:
+            raise Unsuitable(f"{target.key}: a group is contained by mode remove only, not by mode {mode}")
+        return
     before = preempted_by(target)
     if before is None or mode is not Mode.REPROVISION or before.plan is not Plan.BREACH or before.awaits_approval:
         return
@@ -176,7 +193,7 @@ def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Conf
         targets = _as_previewed(asking, kept, set(begun), services)
         for target in targets:
             incident = _incident(kept, asking, target, caller, glass, routes, services)
-            begun[target.registration_id] = _begin(target, incident, caller, services)
+            begun[target.key] = _begin(target, incident, caller, services)
     rollovers = [begun[name] for name in kept.plans]
     shut_doors([one for one in rollovers if one.incident and one.incident.id == kept.incident_id], services)
     rollovers = [services.ledger.read(one.id) for one in rollovers]
@@ -198,15 +215,17 @@ def _previewed(body: Mapping[str, Any], caller: Caller, services: Services) -> P
     return kept
 
 
-def _begun(registration_id: str, kept: Preview, services: Services) -> Rollover | None:
+def _begun(key: str, kept: Preview, services: Services) -> Rollover | None:
     """The rollover that an earlier confirmation of this very preview began."""
-    rollovers = services.ledger.rollovers(registration_id)
+    group_id = key.removeprefix("group ")
+    of_group = group_id != key
+    rollovers = services.ledger.rollovers_of_group(group_id) if of_group else services.ledger.rollovers(key)
     return next((one for one in rollovers if one.incident and one.incident.id == kept.incident_id), None)
 
 
-def _as_previewed(asking: Asking, kept: Preview, begun: set[str], services: Services) -> list[Target]:
+def _as_previewed(asking: Asking, kept: Preview, begun: set[str], services: Services) -> list[AnyTarget]:
     try:
-        targets = {target.registration_id: target for target in _targets(asking, services, _together(kept))}
+        targets = {target.key: target for target in _targets(asking, services, _together(kept))}
     except (NotFound, Unsuitable) as error:
         previewed = f"the call names {', '.join(kept.plans)}"
         raise WorldChanged([{"what": "selection", "previewed": previewed, "now": str(error)}]) from None
@@ -217,26 +236,26 @@ def _as_previewed(asking: Asking, kept: Preview, begun: set[str], services: Serv
         if (name in kept.plans) != (name in targets):
             found.append({"what": f"{name}: selected", "previewed": name in kept.plans, "now": name in targets})
         else:
-            found += differences(kept.plans[name], material(targets[name], asking.mode), name)
+            found += differences(kept.plans[name], targets[name].material(asking.mode), name)
     if found:
         raise WorldChanged(found)
     return [target for name, target in targets.items() if name not in begun]
 
 
 def _together(kept: Preview) -> frozenset[str]:
-    return frozenset().union(*(names_of(name, plan["device_id"]) for name, plan in kept.plans.items()))
+    return frozenset().union(*(closed_by(key, plan) for key, plan in kept.plans.items()))
 
 
 def _incident(
     kept: Preview,
     asking: Asking,
-    target: Target,
+    target: AnyTarget,
     caller: Caller,
     glass: str | None,
     routes: tuple[str, ...],
     services: Services,
 ) -> Incident:
-    exceeded = len(kept.plans) > services.settings.breach_fuse
+    exceeded = kept.devices > services.settings.breach_fuse
     return Incident(
         id=kept.incident_id,
         mode=asking.mode,
@@ -246,50 +265,39 @@ def _incident(
         compromised=target.compromised,
         ticket=asking.ticket,
         accepted_routes=routes,
-        together=tuple(sorted(_together(kept) - names_of(target.registration_id, target.device_id))),
+        together=tuple(sorted(_together(kept) - target.closes)),
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
-        was_enabled=target.enrollment.enabled or _disabled_by_us(target),
+        was_enabled=target.enabled or _disabled_by_us(target),
         restores=_restores(target),
+        compromised_since=asking.compromised_since,
+        leaf_keys_safe=asking.leaf_keys_safe,
     )
 
 
-def _restores(target: Target) -> str | None:
+def _restores(target: AnyTarget) -> str | None:
     """The breach whose unfinished work this one takes over: an open one, or one that ended with the identity gone.
 
     Where the device has come back in between by a person's hand, its twin is a new one, and is not to be overwritten.
     """
     last = target.last
+    if isinstance(target, GroupTarget):
+        return group_restores(target)
     if last is None or not last.plan.replaces or last.outcome is Outcome.DONE:
         return None
     return last.id if last.outcome is None or target.identity is None else None
 
 
-def _disabled_by_us(target: Target) -> bool:
+def _disabled_by_us(target: AnyTarget) -> bool:
     """Whether an earlier breach that is still open, or ended without enabling it, disabled the enrollment."""
     last = target.last
     return last is not None and last.plan.contains and bool(last.incident and last.incident.was_enabled)
 
 
-def _begin(target: Target, incident: Incident, caller: Caller, services: Services) -> Rollover:
-    registration = target.enrollment.registration
-    holding = target.enrollment.slots_holding(target.compromised[0].sha256_thumbprint)
-    new = Rollover(
-        id="",  # the ledger gives it
-        plan=plan_of(incident.mode),
-        registration_id=target.registration_id,
-        device_id=target.device_id,
-        certificate_name=target.certificate_name,
-        cause=f"breach call of {caller.who}",
-        started_at=services.now(),
-        outgoing=target.compromised[0],
-        standby=holding[0].other if holding else Slot.SECONDARY,
-        baseline=registration.last_updated if registration else None,
-        incident=incident,
-        due_at=incident.approve_by or services.now(),
-        outbox=_outbox(incident),
-    )
-    return begin(new, target.last, _history(incident, caller, services.now()), services)
+def _begin(target: AnyTarget, incident: Incident, caller: Caller, services: Services) -> Rollover:
+    now = services.now()
+    new = replace(target.begins(incident, caller.who, now), outbox=_outbox(incident))
+    return begin(new, target.last, _history(incident, caller, now), services)
 
 
 def _outbox(incident: Incident) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ writes SHA-256 to the hub and gives both over its API, Key Vault knows only SHA-
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import BadInput
+from shared.names import as_dps_writes
 
 MIN_RSA_BITS = 2048
 """Smallest RSA modulus accepted (NIST SP 800-57: 112-bit strength)."""
@@ -39,6 +41,9 @@ class Certificate:
     """SHA-256 of the subject public key info: equal means the key was reused."""
     is_ca: bool
     allows_client_auth: bool
+    subject: str
+    """As DPS writes names, like ``CN=dev-01, O=Example``."""
+    issuer: str
 
     @property
     def pem(self) -> str:
@@ -82,6 +87,8 @@ def _read(der: bytes) -> Certificate:
         ).hexdigest(),
         is_ca=_is_ca(extensions),
         allows_client_auth=_allows_client_auth(extensions),
+        subject=as_dps_writes(certificate.subject),
+        issuer=as_dps_writes(certificate.issuer),
     )
 
 
@@ -182,9 +189,37 @@ class Outgoing:
     issuer: str | None = None
 
     @property
+    def known_as(self) -> str:
+        """SHA-256, or SHA-1 where nobody tells the other."""
+        return self.sha256_thumbprint or self.sha1_thumbprint
+
+    @property
     def self_issued(self) -> bool | None:
         """Whether the certificate names itself as its issuer; None when the names are not known."""
         return is_self_issued(self.subject, self.issuer)
+
+
+class Thumbprints(Protocol):
+    """A certificate, known by its hashes."""
+
+    @property
+    def sha1_thumbprint(self) -> str: ...
+
+    @property
+    def sha256_thumbprint(self) -> str:
+        """Empty where nobody tells it: Resource Manager shows SHA-1 alone."""
+
+
+def is_same(one: Thumbprints, other: Thumbprints) -> bool:
+    """Whether the two are one certificate: by SHA-256 where both tell it, else by SHA-1."""
+    if one.sha256_thumbprint and other.sha256_thumbprint:
+        return one.sha256_thumbprint == other.sha256_thumbprint
+    return bool(one.sha1_thumbprint) and one.sha1_thumbprint == other.sha1_thumbprint
+
+
+def is_among(one: Thumbprints, others: Iterable[Thumbprints]) -> bool:
+    """Whether it is one of these certificates."""
+    return any(is_same(one, other) for other in others)
 
 
 def is_self_issued(subject: str | None, issuer: str | None) -> bool | None:

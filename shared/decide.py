@@ -7,7 +7,7 @@ in the module of that plan; here is what holds for all of them.
 from collections.abc import Callable
 from datetime import datetime
 
-from shared import decide_breach, decide_expiry, decide_group
+from shared import decide_breach, decide_expiry, decide_group, decide_group_breach
 from shared.rollover import Act, NeedsPerson, Plan, Refuse, Rollover, Step, Verdict, Wait
 from shared.seen import Observation, Policy, Sources
 
@@ -15,13 +15,13 @@ from shared.seen import Observation, Policy, Sources
 def looks_at(step: Step, plan: Plan) -> Sources:
     """What a step has to read before it can decide."""
     if plan.of_group:
-        return decide_group.LOOKS_AT[step]
+        return decide_group.LOOKS_AT[step] if plan.expires else decide_group_breach.LOOKS_AT[step]
     return decide_expiry.LOOKS_AT[step] if plan.expires else decide_breach.LOOKS_AT[step]
 
 
 def _of_plan(plan: Plan) -> Callable[[Step, Rollover, Observation, Policy], Verdict]:
     if plan.of_group:
-        return decide_group.decide_step
+        return decide_group.decide_step if plan.expires else decide_group_breach.decide_step
     return decide_expiry.decide_step if plan.expires else decide_breach.decide_step
 
 

@@ -75,6 +75,8 @@ def _broken(step: Step, rollover: Rollover, seen: Observation) -> Back | None:
     """Whether a containment that an earlier step established holds no longer."""
     if Step.DISABLE_ENROLLMENT in rollover.done and door_is_open(rollover, seen.enrollment):
         return Back("somebody enabled the enrollment while a compromised certificate is in it", Step.DISABLE_ENROLLMENT)
+    if Step.DISABLE_ENROLLMENT in rollover.done and _entry_is_missing(rollover, seen):
+        return Back("the enrollment that keeps the device out was deleted", Step.DISABLE_ENROLLMENT)
     if Step.REMOVE_HUB_REGISTRATION in rollover.done and hub_accepts(rollover, seen.identity):
         return Back(
             "the hub accepts a compromised certificate again: a registration was under way when the door was shut,"
@@ -84,11 +86,20 @@ def _broken(step: Step, rollover: Rollover, seen: Observation) -> Back | None:
     return None
 
 
+def _entry_is_missing(rollover: Rollover, seen: Observation) -> bool:
+    """Whether the disabled enrollment that keeps a device of a group out is not there."""
+    leaf = rollover.incident.leaf if rollover.incident else ""
+    return rollover.plan is Plan.DISALLOW and bool(leaf) and seen.enrollment is None
+
+
 # --- contain ----------------------------------------------------------------------------------------------------
 
 
 def _disable_enrollment(rollover: Rollover, _incident: Incident, seen: Observation, _policy: Policy) -> Verdict:
     enrollment = seen.enrollment
+    if _entry_is_missing(rollover, seen):
+        why = "the device gets an enrollment of its own, disabled, with its certificate: that decides before its group"
+        return Act(why, {"do": "create"})
     if enrollment is None:
         return AlreadyDone("there is no individual enrollment any more")
     if not enrollment.enabled:

@@ -5,6 +5,7 @@ from typing import Any
 from shared.decide import looks_at
 from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.escape import Route, escape_routes, holding
+from shared.group_observation import observe_group
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
 from shared.services import Services
@@ -17,6 +18,8 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     Raises:
         ServiceUnavailable, ServiceRefused: a service did not answer.
     """
+    if rollover.plan.of_group:
+        return observe_group(step, rollover, services)
     sources = looks_at(step, rollover.plan)
     tagged = services.vault.latest(rollover.certificate_name) if sources.vault and rollover.certificate_name else None
     latest = tagged.latest if tagged else None
@@ -81,7 +84,7 @@ def _holders(rollover: Rollover, services: Services) -> list[HubIdentity]:
 
 def summary(seen: Observation) -> dict[str, Any]:
     """An observation as the history keeps it: thumbprints (SHA-256 unless the hub holds SHA-1) and states."""
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = _group_summary(seen) if seen.group else {}
     if seen.latest is not None:
         shown["vault_version"] = seen.latest.version
     if seen.enrollment is not None:
@@ -101,4 +104,17 @@ def summary(seen: Observation) -> dict[str, Any]:
         shown["routes"] = [route.name for route in seen.routes]
     if seen.job is not None:
         shown["job"] = seen.job.summary
+    return shown
+
+
+def _group_summary(seen: Observation) -> dict[str, Any]:
+    if seen.group is None:
+        return {}
+    anchors = seen.group.anchors(seen.authorities)
+    shown: dict[str, Any] = {slot.value: one.sha256_thumbprint if (one := anchors[slot]) else None for slot in Slot}
+    if seen.group.by_reference:
+        shown["ca_references"] = list(seen.group.ca_references)
+    shown["enabled"] = seen.group.enabled
+    if seen.fleet is not None:
+        shown["fleet"] = {"work": seen.fleet.work, "devices": seen.fleet.devices, "done": seen.fleet.done}
     return shown

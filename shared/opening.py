@@ -42,18 +42,19 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
         if last is not None and ended is not None:
             measure_ended(replace(last, outcome=Outcome.PREEMPTED))
         return begun
-    raise Conflict(f"the rollovers of {new.registration_id!r} change too fast; call again")
+    raise Conflict(f"the rollovers of {new.target!r} change too fast; call again")
 
 
 def _begin(
     new: Rollover, last: Rollover | None, record: History, ended: History | None, services: Services
 ) -> Rollover:
-    with beginning(new.registration_id, new.plan, new.cause) as trace:
+    with beginning(new.target, new.plan, new.cause) as trace:
         begun = services.ledger.begin(replace(new, trace=trace), last, record, preempting=ended)
         log(
             LogEvent.ROLLOVER_STARTED,
             rollover_id=begun.id,
-            registration_id=begun.registration_id,
+            registration_id=begun.registration_id or None,
+            group_id=begun.group_id,
             plan=begun.plan,
             why=record.why,
             cause=begun.cause,
@@ -66,7 +67,7 @@ def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
     theirs, ours = rollover.incident, new.incident
     if theirs is None or ours is None:
         return False
-    compromised = [one.sha256_thumbprint for one in ours.compromised]
+    compromised = [one.known_as for one in ours.compromised]
     if not does_already(rollover, new.plan, ours.mode, compromised, now):
         return False
     later = theirs.awaits_approval and not ours.awaits_approval  # the glass was broken, or the fuse is another one
@@ -88,10 +89,11 @@ def shut_doors(rollovers: list[Rollover], services: Services) -> None:
             log(
                 LogEvent.NUDGE_IGNORED,
                 rollover_id=rollover.id,
-                registration_id=rollover.registration_id,
+                registration_id=rollover.registration_id or None,
+                group_id=rollover.group_id,
                 step=Step.DISABLE_ENROLLMENT,
                 why=str(error),
             )
-    for rollover in rollovers:
+    for rollover in (one for one in rollovers if not one.plan.of_group):
         with suppress(RolloverError):  # a hint, for when the hub refuses the device; not worth the call's answer
             services.devices.know(rollover.device_id, rollover.registration_id, rollover.certificate_name)

@@ -5,12 +5,15 @@ Every call stands in the history with the caller's name and reason, and a repeat
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from shared.announce import announce
 from shared.callers import Caller, Role, require
+from shared.certificate import Certificate, Outgoing
 from shared.enrollment import Enrollment, Slot, why_not_ours
-from shared.errors import Conflict, NotPermitted, Unsuitable
+from shared.errors import Conflict, NotFound, NotPermitted, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
+from shared.group_device import leaf_to_keep_out, leaf_to_let_in
 from shared.incident import Incident, Mode
 from shared.opening import TRIES, begin, shut_doors
 from shared.rollover import Outcome, Plan, Rollover, approved, cancelled, reopened
@@ -163,36 +166,89 @@ def _change(
     raise Conflict(f"{rollover_id} goes on faster than it can be changed; call again")
 
 
-def disallow(device_id: str, reason: str, ticket: str | None, caller: Caller, services: Services) -> Rollover:
-    """Keep one device out, by DPS and by the hub, until ``allow``: nothing of it is lost.
+def disallow(
+    device_id: str,
+    reason: str,
+    ticket: str | None,
+    caller: Caller,
+    services: Services,
+    leaf: Certificate | None = None,
+) -> Rollover:
+    """Keep one device out, by DPS and by the hub, until ``allow``: nothing of it is lost. A device of a group gets an
+    enrollment of its own for that, with its ``leaf`` (or the one that the vault has).
 
     Raises:
         NotFound, Unsuitable: no device, or not one, has this ID; or a breach is at work on it.
     """
-    return _set_allowed(device_id, Plan.DISALLOW, reason, ticket, caller, services)
+    try:
+        enrollment = select(Selector("device_id", device_id), services)[0]
+    except NotFound:
+        return _disallow_of_group(device_id, leaf, _incident(Plan.DISALLOW, reason, ticket, caller, services), services)
+    last = services.ledger.last(enrollment.registration_id)
+    if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
+        return last
+    _check_suitable(enrollment, last, Plan.DISALLOW, services)
+    incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
+    if last is not None and last.incident is not None:
+        incident = replace(incident, leaf=last.incident.leaf)
+    return _begin(_of(Plan.DISALLOW, enrollment, last, incident), last, services)
 
 
-def allow(device_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
-    """Take a disallowing back.
+def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incident, services: Services) -> Rollover:
+    last = services.ledger.last(device_id)
+    if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
+        return last
+    leaf, name = leaf_to_keep_out(device_id, sent, services)
+    new = Rollover(
+        id="",
+        plan=Plan.DISALLOW,
+        registration_id=device_id,
+        device_id=device_id,
+        certificate_name=name,
+        cause=f"call of {incident.requested_by}",
+        started_at=services.now(),
+        outgoing=Outgoing(
+            leaf.sha1_thumbprint,
+            leaf.sha256_thumbprint,
+            leaf.not_after,
+            leaf.public_key_sha256,
+            leaf.subject,
+            leaf.issuer,
+        ),
+        standby=Slot.SECONDARY,
+        incident=replace(incident, leaf=leaf.pem),
+        due_at=services.now(),
+    )
+    return _begin(new, last, services)
+
+
+def allow(device_id: str, reason: str, caller: Caller, services: Services, leaf: Certificate | None = None) -> Rollover:
+    """Take a disallowing back. A device of a group comes back through its group with a new ``leaf`` (or that which the
+    vault has); the old one stays kept out.
 
     Raises:
         NotFound, Unsuitable: as ``disallow``; or its enrollment holds a certificate that was reported compromised.
     """
-    return _set_allowed(device_id, Plan.ALLOW, reason, None, caller, services)
-
-
-def _set_allowed(
-    device_id: str, plan: Plan, reason: str, ticket: str | None, caller: Caller, services: Services
-) -> Rollover:
     enrollment = select(Selector("device_id", device_id), services)[0]
     last = services.ledger.last(enrollment.registration_id)
-    if last is not None and last.outcome is None and last.plan is plan:
+    if last is not None and last.outcome is None and last.plan is Plan.ALLOW:
         return last
-    _check_suitable(enrollment, last, plan, services)
-    certificate = enrollment.certificates()[0]
-    now = services.now()
-    incident = Incident(
-        id=f"{plan.value}-{now:%Y%m%dT%H%M%S}",
+    _check_suitable(enrollment, last, Plan.ALLOW, services)
+    new = _of(Plan.ALLOW, enrollment, last, _incident(Plan.ALLOW, reason, None, caller, services))
+    if last is not None and new.incident is not None and last.incident is not None and last.incident.leaf:
+        incoming, name = leaf_to_let_in(enrollment, last, leaf, services)
+        kept_out = replace(new.incident, compromised=(new.outgoing,), was_enabled=False, leaf=last.incident.leaf)
+        new = replace(new, incoming=incoming, certificate_name=name, incident=kept_out)
+    elif leaf is not None:
+        raise Unsuitable(
+            "leaf_certificate is for devices of groups; this one comes back with what its enrollment holds"
+        )
+    return _begin(new, last, services)
+
+
+def _incident(plan: Plan, reason: str, ticket: str | None, caller: Caller, services: Services) -> Incident:
+    return Incident(
+        id=f"{plan.value}-{services.now():%Y%m%dT%H%M%S}",
         mode=Mode.DISABLE,
         reason=reason,
         requested_by=caller.who,
@@ -200,21 +256,28 @@ def _set_allowed(
         compromised=(),
         ticket=ticket,
     )
-    new = Rollover(
+
+
+def _of(plan: Plan, enrollment: Enrollment, last: Rollover | None, incident: Incident) -> Rollover:
+    return Rollover(
         id="",
         plan=plan,
         registration_id=enrollment.registration_id,
         device_id=device_of(enrollment),
         certificate_name=last.certificate_name if last else "",
-        cause=f"call of {caller.who}",
-        started_at=now,
-        outgoing=certificate.as_outgoing(),
+        cause=f"call of {incident.requested_by}",
+        started_at=datetime.min.replace(tzinfo=UTC),  # when it is begun
+        outgoing=enrollment.certificates()[0].as_outgoing(),
         standby=Slot.SECONDARY,
         incident=incident,
-        due_at=now,
-        outbox=(f"{Lifecycle.STARTED.value}/1",),
     )
-    begun = begin(new, last, History(now, caller.who, "confirmed", reason), services)
+
+
+def _begin(new: Rollover, last: Rollover | None, services: Services) -> Rollover:
+    now, incident = services.now(), new.incident
+    who, why = (incident.requested_by, incident.reason) if incident else ("", "")
+    new = replace(new, started_at=now, due_at=now, outbox=(f"{Lifecycle.STARTED.value}/1",))
+    begun = begin(new, last, History(now, who, "confirmed", why), services)
     shut_doors([begun], services)
     return services.ledger.read(begun.id)
 

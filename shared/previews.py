@@ -28,8 +28,10 @@ class Preview:
     caller_id: str
     request: Mapping[str, Any]
     plans: Mapping[str, Mapping[str, Any]]
-    """Registration ID → what the caller agrees to (``targets.material``)."""
+    """Key of each target → what the caller agrees to (``material`` of the target)."""
     expires_at: datetime
+    devices: int = 0
+    """How many devices it was said to touch."""
     etag: str = ""
 
     @property
@@ -45,12 +47,18 @@ class Previews:
         self._table = table
 
     def keep(
-        self, caller_id: str, request: Mapping[str, Any], plans: Mapping[str, Mapping[str, Any]], now: datetime
+        self,
+        caller_id: str,
+        request: Mapping[str, Any],
+        plans: Mapping[str, Mapping[str, Any]],
+        now: datetime,
+        *,
+        devices: int,
     ) -> tuple[Preview, str]:
         """Keep a new preview; with it the token that confirms it, which is shown this once."""
         token = secrets.token_urlsafe(24)
-        preview = Preview(_key(token), caller_id, request, plans, now + LIFE)
-        text = json.dumps({"request": request, "plans": plans})
+        preview = Preview(_key(token), caller_id, request, plans, now + LIFE, devices)
+        text = json.dumps({"request": request, "plans": plans, "devices": devices})
         parts = [text[at : at + COLUMN] for at in range(0, len(text), COLUMN)]
         row = {
             "PartitionKey": PARTITION,
@@ -77,6 +85,7 @@ class Previews:
             request=kept["request"],
             plans=kept["plans"],
             expires_at=datetime.fromisoformat(row["expires_at"]),
+            devices=kept.get("devices", len(kept["plans"])),
             etag=etag,
         )
 

@@ -277,6 +277,8 @@ class Rollover:
     """When the present step last acted."""
     backs: int = 0
     """How often it went back to an earlier step."""
+    round: int = 0
+    """Of the work on a group's devices: another one when what the last one established holds no longer."""
     waiting_for: str | None = None
     waiting_since: datetime | None = None
     due_at: datetime | None = None
@@ -304,6 +306,11 @@ class Rollover:
     def partition(self) -> str:
         """Where its target lies in the ledger; names ignore case (azure-docs concepts-service)."""
         return group_partition(self.group_id) if self.group_id else individual_partition(self.registration_id)
+
+    @property
+    def target(self) -> str:
+        """The registration ID of the enrollment, or the ID of the group."""
+        return self.group_id or self.registration_id
 
     @property
     def next_step(self) -> Step | None:
@@ -373,7 +380,7 @@ def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
     """SHA-256 thumbprints that these rollovers of one target were begun to get rid of. A call that no second person
     agreed to (refused) reported nothing."""
     breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
-    return {certificate.sha256_thumbprint for one in breaches if one.incident for certificate in one.leaving}
+    return {certificate.known_as for one in breaches if one.incident for certificate in one.leaving}
 
 
 def intend(rollover: Rollover, now: datetime) -> Rollover:
@@ -430,7 +437,14 @@ def advance(
             found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
             # A world that keeps undoing what was done is met ever more rarely, so that no two loops fight.
             pause = min(timedelta(minutes=2**rollover.backs - 1), LONGEST_PAUSE)
-            back = replace(_arrived(rollover, now), done=kept, incoming=found, backs=min(rollover.backs + 1, 16))
+            anew = rollover.plan is Plan.GROUP_BREACH or to is Step.ISSUE_CERTIFICATE  # else the moved stay moved
+            back = replace(
+                _arrived(rollover, now),
+                done=kept,
+                incoming=found,
+                backs=min(rollover.backs + 1, 16),
+                round=rollover.round + (rollover.plan.of_group and anew),
+            )
             return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
         case Act():
             return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
@@ -449,16 +463,14 @@ def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> 
     return _end(rollover, Outcome.CANCELLED, why, next_action, now)
 
 
-def does_already(
-    rollover: Rollover, plan: Plan, mode: Mode, sha256_thumbprints: Collection[str], now: datetime
-) -> bool:
+def does_already(rollover: Rollover, plan: Plan, mode: Mode, thumbprints: Collection[str], now: datetime) -> bool:
     """Whether an open rollover does what a person's call asks for, of these certificates."""
     incident = rollover.incident
     if rollover.outcome is not None or incident is None or (rollover.plan, incident.mode) != (plan, mode):
         return False
     if incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now:
         return False
-    return {one.sha256_thumbprint for one in incident.compromised}.issuperset(sha256_thumbprints)
+    return {one.known_as for one in incident.compromised}.issuperset(thumbprints)
 
 
 def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:

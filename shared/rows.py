@@ -76,6 +76,7 @@ def to_row(rollover: Rollover) -> dict[str, Any]:
         "acts": rollover.acts,
         "acted_at": stamp(rollover.acted_at) if rollover.acted_at else None,
         "backs": rollover.backs,
+        "round": rollover.round,
         "waiting_for": rollover.waiting_for,
         "waiting_since": stamp(rollover.waiting_since) if rollover.waiting_since else None,
         "outcome": rollover.outcome,
@@ -136,6 +137,7 @@ def from_row(row: Mapping[str, Any], etag: str) -> Rollover:
         acts=facts.get("acts", 0),
         acted_at=_time(facts.get("acted_at")),
         backs=facts.get("backs", 0),
+        round=facts.get("round", 0),
         waiting_for=facts.get("waiting_for"),
         waiting_since=_time(facts.get("waiting_since")),
         due_at=_time(row.get("due_at")),
@@ -167,6 +169,7 @@ def _incident_facts(incident: Incident) -> dict[str, Any]:
         **asdict(incident),
         "compromised": [_outgoing_facts(one) for one in incident.compromised],
         "approve_by": stamp(incident.approve_by) if incident.approve_by else None,
+        "compromised_since": stamp(incident.compromised_since) if incident.compromised_since else None,
     }
 
 
@@ -180,6 +183,7 @@ def _incident(facts: Mapping[str, Any]) -> Incident:
             "accepted_routes": tuple(facts.get("accepted_routes", ())),
             "together": tuple(facts.get("together", ())),
             "approve_by": _time(facts.get("approve_by")),
+            "compromised_since": _time(facts.get("compromised_since")),
         }
     )
 

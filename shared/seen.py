@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.authority import DpsCertificate
 from shared.certificate import Certificate
 from shared.enrollment import Enrollment, HubIdentity, Removed, Twin
 from shared.escape import Route
+from shared.fleet import FleetProgress
+from shared.group import Group
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ class Observation:
     twin: Twin | None = None
     routes: tuple[Route, ...] = ()
     """Ways by which a compromised certificate would get in once it is in no slot of its enrollment any more."""
+    group: Group | None = None
+    authorities: tuple[DpsCertificate, ...] = ()
+    """The CA certificates of the DPS."""
+    fleet: FleetProgress | None = None
+    """How far the step's work on the group's devices is; None while it is not begun."""
+    users: tuple[str, ...] = ()
+    """Other groups that trust a CA certificate of the DPS that is to be deleted, by it or through it."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +99,9 @@ class Sources:
     """Which other entries of DPS would admit it."""
     groups_when_out: bool = False
     """The same, only where its own enrollment does not hold it any more, and so keeps it out no longer."""
+    group: bool = False
+    authorities: bool = False
+    fleet: str | None = None
+    """Which work on the group's devices."""
+    users: bool = False
+    """Which other groups need a CA certificate of the DPS that leaves."""

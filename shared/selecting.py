@@ -1,4 +1,5 @@
-"""Which enrollments a breach call names: exactly those, or none. A slip of the pen must never select more.
+"""Which enrollments a breach call names: exactly those, or none. A slip of the pen must never select more. Which
+groups it names: ``shared.group_targets``.
 
 A certificate is named by its whole thumbprint, SHA-1 (40 hex digits) or SHA-256 (64), each compared with its own
 kind only. Registration IDs ignore case, device IDs do not (azure-docs concepts-service, devguide-identity-registry).
@@ -16,7 +17,7 @@ from shared.rollover import Outcome, Rollover
 from shared.services import Services
 from shared.tags import enrollment_of
 
-KINDS = ("registration_id", "thumbprint", "certificate_name", "device_id")
+KINDS = ("registration_id", "enrollment_group", "thumbprint", "certificate_name", "device_id")
 REGISTRATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 CERTIFICATE_NAME = r"[A-Za-z0-9\-]{1,127}"
 """Of an object in the vault (azure-docs key-vault about-keys-secrets-certificates)."""
@@ -49,6 +50,8 @@ def parse_selector(body: Mapping[str, Any]) -> Selector:
             raise BadInput("a thumbprint is 40 hex digits (SHA-1) or 64 (SHA-256), whole")
     if kind == "registration_id" and not re.fullmatch(REGISTRATION_ID, value, re.ASCII):
         raise BadInput(f"{value[:160]!r} cannot be a registration ID")
+    if kind == "enrollment_group" and not re.fullmatch(REGISTRATION_ID, value, re.ASCII):
+        raise BadInput(f"{value[:160]!r} cannot be the ID of an enrollment group")
     if kind == "certificate_name" and not re.fullmatch(CERTIFICATE_NAME, value, re.ASCII):
         raise BadInput(f"{value[:160]!r} cannot be the name of a certificate in the vault")
     return Selector(kind, value)
@@ -130,9 +133,8 @@ def _of_thumbprint(thumbprint: str, services: Services) -> list[Enrollment]:
 
 def _reported(thumbprint: str, services: Services) -> list[str]:
     """The enrollments whose latest rollover is a breach of this certificate that is not done."""
-    ids = {
-        one.registration_id for one in services.ledger.rollovers() if _names(unfinished(one, thumbprint), thumbprint)
-    }
+    rollovers = (one for one in services.ledger.rollovers() if not one.plan.of_group)
+    ids = {one.registration_id for one in rollovers if _names(unfinished(one, thumbprint), thumbprint)}
     return [one for one in sorted(ids) if _names(unfinished(services.ledger.last(one), thumbprint), thumbprint)]
 
 

@@ -17,14 +17,17 @@ from shared.authority import DpsCertificate
 from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.enrollment import Enrollment, HubIdentity, Registration, Twin
+from shared.errors import ServiceRefused
 from shared.events import LogEvent, log
+from shared.fleet import FleetProgress
 from shared.group import Group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
 from shared.previews import Previews
+from shared.rollover import Rollover
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 from shared.tracing import within
@@ -45,11 +48,21 @@ class Provisioning(Protocol):
     def group(self, group_id: str) -> Group | None:
         """The enrollment group; None when there is none."""
 
+    def group_registrations(self, group_id: str) -> Iterator[Registration]:
+        """The registration record of every device that registered through a group."""
+
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read (If-Match).
 
         Raises:
             Conflict: it was changed since.
+        """
+
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        """Make an individual enrollment.
+
+        Raises:
+            Conflict: there is one.
         """
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
@@ -68,6 +81,9 @@ class Hub(Protocol):
 
     def holders(self, thumbprints: Collection[str]) -> list[str]:
         """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
+
+    def by_authority(self) -> list[str]:
+        """IDs of the devices that take any certificate of their name under a CA that the hub knows; perhaps late."""
 
     def rewrite(self, identity: HubIdentity) -> None:
         """Write thumbprints, status and status reason over the identity that was read (If-Match), changing nothing
@@ -215,6 +231,30 @@ class Authorities(Protocol):
         """
 
 
+class Fleet(Protocol):
+    """The works on a group's devices, batch by batch (``shared.fleet``)."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        """How far a work is in the rollover's present round; None when it is not begun."""
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        """Begin a work: note it, so that it goes on by itself.
+
+        Raises:
+            Conflict: it is begun already.
+        """
+
+
+class NoFleet:
+    """What stands in until the works on fleets are built."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
+
+
 class Topic(Protocol):
     """The custom topic that lifecycle events go to."""
 
@@ -234,6 +274,7 @@ class Services:
     hub: Hub
     vault: Vault
     authorities: Authorities
+    fleet: Fleet
     ledger: Ledger
     previews: Previews
     devices: Devices
@@ -303,6 +344,7 @@ def services() -> Services:
         authorities=AuthoritiesClient(settings, dps, credential)
         if (dps := settings.dps_resource_id)
         else NoAuthorities(),
+        fleet=NoFleet(),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),

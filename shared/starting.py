@@ -12,7 +12,7 @@ from shared.rows import History
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.stepping import nudge_next
-from shared.tags import enrollment_of
+from shared.tags import enrollment_of, group_of
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
 from shared.telemetry import measure_started
 from shared.tracing import beginning
@@ -31,7 +31,7 @@ class Started:
 
 
 def start_rollover(certificate_name: str, cause: str, services: Services, *, hint: bool = True) -> Started:
-    """Begin, or go on with, the rollover of the enrollment that this vault certificate belongs to.
+    """Begin, or go on with, the rollover of the enrollment, or group, that this vault certificate belongs to.
 
     Args:
         cause: who or what asks, for the history.
@@ -42,18 +42,22 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     """
     tagged = services.vault.latest(certificate_name)
     if tagged is None:
-        return _cannot(certificate_name, f"the vault holds no certificate {certificate_name!r}", services)
+        return cannot(certificate_name, f"the vault holds no certificate {certificate_name!r}", services)
+    if group_id := group_of(tagged):
+        from shared.group_starting import start_group_rollover  # it begins and goes on by what is below
+
+        return start_group_rollover(group_id, tagged, cause, services, hint=hint)
     registration_id, how = enrollment_of(tagged)
     if registration_id is None:
-        return _cannot(certificate_name, how, services)
+        return cannot(certificate_name, how, services)
     enrollment = services.provisioning.enrollment(registration_id)
     if enrollment is None:
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
-        return _cannot(certificate_name, why, services)
+        return cannot(certificate_name, why, services)
     services.devices.know(device_of(enrollment), enrollment.registration_id, certificate_name)
     last = services.ledger.last(enrollment.registration_id)
     if last is not None and _keeps_breach_open(last, enrollment):
-        return _go_on_with_breach(last, tagged, services, hint=hint)
+        return go_on_with_breach(last, tagged, services, hint=hint)
     if last is not None and last.outcome is None:
         return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
     decision = _look_and_decide(tagged, enrollment, services)
@@ -62,16 +66,16 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
             log(LogEvent.NOTHING_TO_DO, registration_id=enrollment.registration_id, why=why)
             return Started("nothing", why)
         case CannotBegin(why=why):
-            return _cannot(certificate_name, why, services)
+            return cannot(certificate_name, why, services)
         case Begin() if _would_bring_back_compromised(decision, tagged, enrollment, services):
             why = f"the vault's latest version, {tagged.latest.version}, is one that was reported compromised"
-            return _cannot(certificate_name, why, services)
+            return cannot(certificate_name, why, services)
         case Begin():
             if last is not None and _ended_alike(last, decision, tagged, enrollment, services.now()):
                 why = f"{last.id} ended as {last.status}: {last.outcome_reason}"
                 return Started("nothing", why, last.id)
             new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
-            return _begin(new, last, decision.why, services, alone=not hint)
+            return begin_new(new, last, decision.why, services, alone=not hint)
 
 
 def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
@@ -149,36 +153,38 @@ def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause
     )
 
 
-def _begin(new: Rollover, last: Rollover | None, why: str, services: Services, *, alone: bool) -> Started:
+def begin_new(new: Rollover, last: Rollover | None, why: str, services: Services, *, alone: bool) -> Started:
+    """Put a new rollover into the ledger and nudge it; somebody else's, begun at the same moment, is as good."""
     try:
         # A sweep (``alone``) begins many rollovers, an event one.
-        with beginning(new.registration_id, new.plan, new.cause, alone=alone) as trace:
+        with beginning(new.target, new.plan, new.cause, alone=alone) as trace:
             record = History(new.started_at, new.cause, "started", why)
             rollover = services.ledger.begin(replace(new, trace=trace), last, record)
             log(
                 LogEvent.ROLLOVER_STARTED,
                 rollover_id=rollover.id,
-                registration_id=rollover.registration_id,
+                registration_id=rollover.registration_id or None,
+                group_id=rollover.group_id,
                 plan=rollover.plan,
                 why=why,
                 cause=rollover.cause,
             )
     except Conflict:
-        return _begun_by_another(new.registration_id, services)
+        return _begun_by_another(new, services)
     measure_started(rollover)
     rollover = announce(rollover, services)
     nudge_next(rollover, services)
     return Started("begun", why, rollover.id)
 
 
-def _begun_by_another(registration_id: str, services: Services) -> Started:
-    begun = services.ledger.last(registration_id)
+def _begun_by_another(new: Rollover, services: Services) -> Started:
+    begun = services.ledger.last_like(new)
     if begun is None:
-        raise NotFound(f"the rollover of {registration_id!r} that began a moment ago")
+        raise NotFound(f"the rollover in {new.partition!r} that began a moment ago")
     return Started("nudged", "it began a moment ago", begun.id)
 
 
-def _go_on_with_breach(rollover: Rollover, tagged: Tagged, services: Services, *, hint: bool) -> Started:
+def go_on_with_breach(rollover: Rollover, tagged: Tagged, services: Services, *, hint: bool) -> Started:
     """A breach that is not over keeps everything else away from its target, and takes a new version as soon as
     there is one: also one for a certificate that was tagged after the call, and after a person was asked for.
     """
@@ -210,7 +216,7 @@ def hasten(rollover: Rollover, services: Services) -> Started:
     return Started("nudged", "its rollover is open", rollover.id)
 
 
-def _cannot(certificate_name: str, why: str, services: Services) -> Started:
+def cannot(certificate_name: str, why: str, services: Services) -> Started:
     """Say clearly that nothing will be rolled: in the log, in the ledger, and (once a reason) on the topic."""
     log(LogEvent.CANNOT_BEGIN, certificate=certificate_name, why=why)
     data = {"certificateName": certificate_name}

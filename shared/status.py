@@ -1,9 +1,12 @@
 """How a rollover stands, in plain words: what is still exposed, and what comes next."""
 
+from shared.decide import looks_at
 from shared.errors import RolloverError
 from shared.exposure import exposures
+from shared.exposure_group import group_exposures
+from shared.fleet import FleetProgress
 from shared.observation import observe
-from shared.rollover import ESTABLISHES, Outcome, Rollover, Step
+from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.services import Services
 
 
@@ -17,9 +20,17 @@ def still_exposed(rollover: Rollover, services: Services) -> list[str]:
     try:
         # As verify_containment looks: with the other hub identities.
         seen = observe(Step.VERIFY_CONTAINMENT, rollover, services)
+        evicted = services.fleet.progress(rollover, "evict") if rollover.plan.of_group else None
     except RolloverError as error:
         return [f"it cannot be read now whether it is contained: {error}"]
-    return exposures(rollover, seen)
+    return group_exposures(rollover, seen, evicted) if rollover.plan.of_group else exposures(rollover, seen)
+
+
+def works_of(rollover: Rollover, services: Services) -> list[FleetProgress]:
+    """How far the works on a group's devices are, in the order of the plan; those that are begun."""
+    works = (looks_at(step, rollover.plan).fleet for step in PLANS[rollover.plan]) if rollover.plan.of_group else ()
+    found = (services.fleet.progress(rollover, work) for work in dict.fromkeys(work for work in works if work))
+    return [one for one in found if one is not None]
 
 
 def next_in_words(rollover: Rollover) -> str:

@@ -94,7 +94,8 @@ class _NotRecordedError(Exception):
 
 
 def _told(rollover: Rollover, step: Step | None) -> dict[str, object]:
-    return {"rollover_id": rollover.id, "registration_id": rollover.registration_id, "step": step}
+    target = {"registration_id": rollover.registration_id or None, "group_id": rollover.group_id}
+    return {"rollover_id": rollover.id, **target, "step": step}
 
 
 def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect, noted: Noted) -> None:

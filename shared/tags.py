@@ -20,6 +20,19 @@ def enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
     return None, f"it has neither a tag {ENROLLMENT_TAG} nor a common name"
 
 
+def group_of(tagged: Tagged) -> str | None:
+    """The group that a vault certificate is tagged for; such a certificate belongs to no individual enrollment."""
+    return tagged.tags.get(GROUP_TAG, "").strip() or None
+
+
+def certificate_for_group(group_id: str, sha1_thumbprints: set[str], services: Services) -> str:
+    """The name of the vault certificate that a group's anchor is rolled from; empty when none is known."""
+    last = services.ledger.last_of_group(group_id)
+    if last is not None and last.certificate_name:
+        return last.certificate_name
+    return _by_tag(GROUP_TAG, group_id, sha1_thumbprints, services)
+
+
 def certificate_for(registration_id: str, sha1_thumbprints: set[str], services: Services) -> str:
     """The name of the vault certificate that an enrollment is rolled from; empty when none is known.
 
@@ -28,9 +41,13 @@ def certificate_for(registration_id: str, sha1_thumbprints: set[str], services: 
     last = services.ledger.last(registration_id)
     if last is not None and last.certificate_name:
         return last.certificate_name
+    return _by_tag(ENROLLMENT_TAG, registration_id, sha1_thumbprints, services)
+
+
+def _by_tag(tag: str, value: str, sha1_thumbprints: set[str], services: Services) -> str:
     held = ""
     for listed in services.vault.certificates():
-        if listed.tags.get(ENROLLMENT_TAG, "").strip().lower() == registration_id.lower():
+        if listed.tags.get(tag, "").strip().lower() == value.lower():
             return listed.name
         if listed.sha1_thumbprint in sha1_thumbprints:
             held = held or listed.name

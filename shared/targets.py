@@ -13,7 +13,7 @@ from shared.errors import BadInput, Unsuitable
 from shared.escape import Compromised, Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
 from shared.group import Group
-from shared.incident import Mode
+from shared.incident import Incident, Mode
 from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
 from shared.selecting import device_of
 from shared.services import Services, Tagged
@@ -61,6 +61,58 @@ class Target:
     @property
     def registration_id(self) -> str:
         return self.enrollment.registration_id
+
+    @property
+    def key(self) -> str:
+        """By which the preview knows it."""
+        return self.registration_id
+
+    @property
+    def enabled(self) -> bool:
+        """Whether DPS admits the device."""
+        return self.enrollment.enabled
+
+    @property
+    def closes(self) -> frozenset[str]:
+        """The names of the escape routes that a breach of it closes."""
+        return names_of(self.registration_id, self.device_id)
+
+    def material(self, mode: Mode) -> dict[str, Any]:
+        """What the caller agrees to: whatever of it differs at the confirmation makes that a different plan.
+
+        What a thief can change again and again (the thumbprints at the hub, sessions) is not in it, for it changes
+        nothing of what is done; nor is a new version in the vault.
+        """
+        preempts = preempted_by(self)
+        slots = {slot: one.sha256_thumbprint if (one := self.enrollment.slots[slot]) else None for slot in Slot}
+        return {
+            "device_id": self.device_id,
+            "enrollment enabled": self.enrollment.enabled,
+            **{f"slot {slot.value}": held for slot, held in slots.items()},
+            "compromised": sorted(one.sha256_thumbprint for one in self.compromised),
+            "steps": list(PLANS[plan_of(mode)]),
+            "preempts": preempts.id if preempts else None,
+            "escape routes": sorted(route.name for route in self.routes),
+        }
+
+    def begins(self, incident: Incident, who: str, now: datetime) -> Rollover:
+        """The rollover that contains it."""
+        registration = self.enrollment.registration
+        holding = self.enrollment.slots_holding(self.compromised[0].sha256_thumbprint)
+        return Rollover(
+            id="",  # the ledger gives it
+            plan=plan_of(incident.mode),
+            registration_id=self.registration_id,
+            device_id=self.device_id,
+            certificate_name=self.certificate_name,
+            cause=f"breach call of {who}",
+            started_at=now,
+            outgoing=self.compromised[0],
+            standby=holding[0].other if holding else Slot.SECONDARY,
+            baseline=registration.last_updated if registration else None,
+            incident=incident,
+            due_at=incident.approve_by or now,
+        )
 
 
 def plan_of(mode: Mode) -> Plan:
@@ -158,36 +210,20 @@ def preempted_by(target: Target) -> Rollover | None:
     return target.last if target.last is not None and target.last.outcome is None else None
 
 
-def material(target: Target, mode: Mode) -> dict[str, Any]:
-    """What the caller agrees to: whatever of it differs at the confirmation makes that a different plan.
-
-    What a thief can change again and again (the thumbprints at the hub, sessions) is not in it, for it changes nothing
-    of what is done; nor is a new version in the vault.
-    """
-    preempts = preempted_by(target)
-    slots = {slot.value: one.sha256_thumbprint if (one := target.enrollment.slots[slot]) else None for slot in Slot}
-    return {
-        "device_id": target.device_id,
-        "enrollment enabled": target.enrollment.enabled,
-        **{f"slot {name}": held for name, held in slots.items()},
-        "compromised": sorted(one.sha256_thumbprint for one in target.compromised),
-        "steps": list(PLANS[plan_of(mode)]),
-        "preempts": preempts.id if preempts else None,
-        "escape routes": sorted(route.name for route in target.routes),
-    }
-
-
 def names_of(registration_id: str, device_id: str) -> frozenset[str]:
     """The names that a target's own entries have as escape routes of another target."""
     return frozenset({f"enrollment {registration_id}", f"hub identity {device_id}"})
 
 
-def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], registration_id: str) -> list[dict[str, Any]]:
+def closed_by(key: str, plan: Mapping[str, Any]) -> frozenset[str]:
+    """The same, of a target as its preview was kept; the key of a group is its name as an escape route."""
+    return names_of(key, plan["device_id"]) if "device_id" in plan else frozenset({key})
+
+
+def differences(previewed: Mapping[str, Any], now: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """What differs between two ``material``s, in the words of a problem document."""
     names = [name for name in {**previewed, **now} if previewed.get(name) != now.get(name)]
-    return [
-        {"what": f"{registration_id}: {name}", "previewed": previewed.get(name), "now": now.get(name)} for name in names
-    ]
+    return [{"what": f"{key}: {name}", "previewed": previewed.get(name), "now": now.get(name)} for name in names]
 
 
 def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
@@ -266,14 +302,20 @@ def _replacement_note(target: Target, *, fresh: bool) -> str:
     )
 
 
-def eta(devices: int, mode: Mode, settle: timedelta) -> dict[str, Any]:
-    """Upper estimates in seconds from the confirmation on, for one S1 unit; the device's return takes its own time."""
-    door = DPS_WRITE.total_seconds() * devices
+def eta(devices: int, mode: Mode, settle: timedelta, groups: int = 0, groups_s: float = 0.0) -> dict[str, Any]:
+    """Upper estimates in seconds from the confirmation on, for one S1 unit; the device's return takes its own time.
+
+    ``groups_s`` is the least time that the hub's quota leaves for the eviction of the groups' devices.
+    """
+    door = DPS_WRITE.total_seconds() * (devices + groups)
     if mode is Mode.REPROVISION:
         note = "contained only when each device has registered again with its new certificate"
         return {"door_shut_s": door, "evicted_s": None, "verified_s": None, "note": note}
-    written = door + 2 * devices * 60 / HUB_WRITES_PER_MINUTE
+    written = door + 2 * devices * 60 / HUB_WRITES_PER_MINUTE + groups_s
     evicted = written + SESSION_ENDS.total_seconds()
     verified = written + max(SESSION_ENDS, settle).total_seconds() + 2 * DPS_WRITE.total_seconds()
     note = "the hub ends sessions within a minute, most within seconds; a throttled service adds to it"
+    if groups:
+        verified += groups_s
+        note += "; of a group, every identity is removed and then looked at again, as fast as the hub's quota lets"
     return {"door_shut_s": door, "evicted_s": round(evicted, 1), "verified_s": round(verified, 1), "note": note}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCOPE = "rollover"
 """The name of tracer, meter and logger."""
 
-_TOLD = ("rollover_id", "registration_id", "step")
+_TOLD = ("rollover_id", "registration_id", "group_id", "step")
 CAME = ("begun", "nudged", "open", "nothing", "cannot", "failed")
 """What may come of a target that is looked at: ``shared.starting.Started.what``, or failed."""
 
@@ -34,8 +34,8 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.NUDGE_LOST_RACE: _TOLD,
     LogEvent.INPUT_REFUSED: ("source", "reason", "input", "times"),
     LogEvent.CERTIFICATE_EVENT: ("certificate", "kind", "event_id"),
-    LogEvent.ROLLOVER_STARTED: ("rollover_id", "registration_id", "plan", "why", "cause"),
-    LogEvent.NOTHING_TO_DO: ("registration_id", "why"),
+    LogEvent.ROLLOVER_STARTED: ("rollover_id", "registration_id", "group_id", "plan", "why", "cause"),
+    LogEvent.NOTHING_TO_DO: ("registration_id", "group_id", "why"),
     LogEvent.CANNOT_BEGIN: ("certificate", "why"),
     LogEvent.SWEPT: CAME,
     LogEvent.RESUMED: ("count",),

@@ -9,15 +9,17 @@ from shared.api import Answer
 from shared.breaching import Confirmed
 from shared.certificate import Outgoing
 from shared.errors import BadInput
+from shared.fleet import FleetProgress
+from shared.group_device import READMITS
 from shared.incident import Incident
 from shared.ledger import RefusedInput
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.rows import History
 from shared.services import Services
-from shared.status import next_in_words, still_exposed
+from shared.status import next_in_words, still_exposed, works_of
 
 STATUSES = ("awaiting_approval", "running", "waiting", *Outcome)
-FILTERS = ("status", "registration_id", "incident")
+FILTERS = ("status", "registration_id", "enrollment_group", "incident")
 
 
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
     status = filters.get("status")
     if status is not None and status not in STATUSES:
         raise BadInput(f"there is no status {status!r}; there are {', '.join(STATUSES)}")
-    found = [r for r in services.ledger.rollovers(filters.get("registration_id")) if status in (None, r.status)]
+    found = [r for r in _of_target(filters, services) if status in (None, r.status)]
     if incident := filters.get("incident"):
         found = [r for r in found if r.incident is not None and r.incident.id == incident]
     found.sort(key=lambda r: r.started_at, reverse=True)
@@ -39,6 +41,15 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
         "rollovers": [_shown(rollover) for rollover in found],
         "refused_inputs": [_shown_refusal(refused) for refused in services.ledger.refused_inputs()],
     }
+
+
+def _of_target(filters: Mapping[str, str], services: Services) -> list[Rollover]:
+    registration_id, group_id = filters.get("registration_id"), filters.get("enrollment_group")
+    if registration_id and group_id:
+        raise BadInput("registration_id and enrollment_group name different targets; name one")
+    if group_id:
+        return list(services.ledger.rollovers_of_group(group_id))
+    return list(services.ledger.rollovers(registration_id))
 
 
 def show_rollover(rollover_id: str, services: Services) -> dict[str, Any]:
@@ -58,6 +69,7 @@ def show_rollover(rollover_id: str, services: Services) -> dict[str, Any]:
         "contained_at": _iso(_contained_at(rollover, history)),
         "still_exposed": still_exposed(rollover, services),
         "steps": steps,
+        "fleet": [_shown_work(work) for work in works_of(rollover, services)],
         "history": [_shown_record(record) for record in history],
     }
 
@@ -70,7 +82,14 @@ def _contained_at(rollover: Rollover, history: list[History]) -> datetime | None
 def accepted(rollover: Rollover) -> Answer:
     """What a call gets that a rollover carries out."""
     url = _url(rollover)
-    body = {"id": rollover.id, "url": url, "status": rollover.status, "next_step_in_words": next_in_words(rollover)}
+    body: dict[str, Any] = {
+        "id": rollover.id,
+        "url": url,
+        "status": rollover.status,
+        "next_step_in_words": next_in_words(rollover),
+    }
+    if rollover.incident is not None and rollover.incident.leaf:
+        body["warning"] = READMITS
     return Answer(body, 202, {"Location": url})
 
 
@@ -98,8 +117,9 @@ def _shown(rollover: Rollover) -> dict[str, Any]:
         "id": rollover.id,
         "status": rollover.status,
         "plan": rollover.plan,
-        "registration_id": rollover.registration_id,
-        "device_id": rollover.device_id,
+        "registration_id": rollover.registration_id or None,
+        "device_id": rollover.device_id or None,
+        "enrollment_group": rollover.group_id,
         "certificate_name": rollover.certificate_name,
         "cause": rollover.cause,
         "started_at": _iso(rollover.started_at),
@@ -127,7 +147,7 @@ def _shown(rollover: Rollover) -> dict[str, Any]:
 
 def _shown_certificate(outgoing: Outgoing) -> dict[str, Any]:
     return {
-        "sha256_thumbprint": outgoing.sha256_thumbprint,
+        "sha256_thumbprint": outgoing.sha256_thumbprint or None,
         "sha1_thumbprint": outgoing.sha1_thumbprint,
         "not_after": _iso(outgoing.not_after),
     }
@@ -145,6 +165,25 @@ def _shown_incident(incident: Incident) -> dict[str, Any]:
         "break_glass": incident.break_glass,
         "compromised": [_shown_certificate(one) for one in incident.compromised],
         "accepted_escape_routes": list(incident.accepted_routes),
+        "compromised_since": _iso(incident.compromised_since),
+        "leaf_keys_safe": incident.leaf_keys_safe,
+    }
+
+
+def _shown_work(progress: FleetProgress) -> dict[str, Any]:
+    return {
+        "work": progress.work,
+        "listed": progress.listed,
+        "devices": progress.devices,
+        "done": progress.done,
+        "left": progress.devices - progress.done,
+        "stragglers": list(progress.stragglers),
+        "halted": progress.halted,
+        "threshold_reached": progress.threshold_reached,
+        "waves": [
+            {"number": wave.number, "size": wave.size, "moved": wave.moved, "asked": wave.asked}
+            for wave in progress.waves
+        ],
     }
 
 

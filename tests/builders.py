@@ -19,6 +19,7 @@ from functions.remove_hub_registration import evict
 from functions.restore_twin import put_back
 from functions.stage_hub_thumbprint import accept_both
 from functions.upload_secondary import fill_standby_slot
+from functions.verify_containment import begin_check
 from shared.certificate import Certificate, Outgoing, parse_certificate
 from shared.decide import decide
 from shared.door import shut_door
@@ -29,7 +30,7 @@ from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step, Verd
 from shared.rows import History
 from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
-from shared.stepping import Effect, carry_out, only_looks
+from shared.stepping import Effect, carry_out
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import HUB, Kept, World, a_world, info
 
@@ -48,7 +49,7 @@ EFFECTS: Mapping[Step, Effect] = {
     Step.DELETE_PRIMARY: retire_outgoing,
     Step.DISABLE_ENROLLMENT: shut_door,
     Step.REMOVE_HUB_REGISTRATION: evict,
-    Step.VERIFY_CONTAINMENT: only_looks,
+    Step.VERIFY_CONTAINMENT: begin_check,
     Step.ENABLE_ENROLLMENT: let_in_again,
     Step.RESTORE_TWIN: put_back,
     Step.ADD_CA_CERTIFICATE: upload_or_prove,

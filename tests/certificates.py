@@ -66,3 +66,35 @@ def generation(number: int, common_name: str = "dev-01") -> Made:
     end = NOW + timedelta(days=30)
     starts = end - timedelta(days=365) if number == 0 else end + timedelta(days=365 * (number - 1) - 40)
     return a_certificate(common_name, starts=starts, ends=end + timedelta(days=365 * number))
+
+
+def a_ca(
+    common_name: str = "Factory CA",
+    issuer: Made | None = None,
+    *,
+    starts: datetime = NOW - timedelta(days=335),
+    ends: datetime = NOW + timedelta(days=30),
+    key: PrivateKey | None = None,
+    ca: bool | None = True,
+    path_length: int | None = None,
+    signs: bool | None = None,
+) -> Made:
+    """A CA certificate, by ``issuer`` or self-signed; ``signs`` None leaves the key usage out, ``ca`` None the basic
+    constraints."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    issuer_name = x509.load_der_x509_certificate(issuer.der).subject if issuer else name
+    builder = x509.CertificateBuilder(issuer_name, name, key.public_key(), x509.random_serial_number(), starts, ends)
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), True)
+    if signs is not None:
+        others = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only"), False
+        )
+        usage = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=signs, crl_sign=signs, decipher_only=False, **others
+        )
+        builder = builder.add_extension(usage, critical=True)
+    signer = issuer.key if issuer else key
+    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return Made(builder.sign(signer, algorithm).public_bytes(Encoding.DER), key)

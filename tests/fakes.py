@@ -18,14 +18,15 @@ from shared.authority import DpsCertificate
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
+from shared.enrollment import Enrollment, HubIdentity, Registration, Twin, parse_enrollment, parse_registration
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceRefused, ServiceUnavailable
+from shared.fleet import FleetProgress
 from shared.group import Group, parse_group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
 from shared.previews import Previews
-from shared.rollover import Step
+from shared.rollover import Rollover, Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
@@ -136,6 +137,8 @@ class InMemoryDps:
         self.enrolled: dict[str, dict[str, Any]] = {}
         self.grouped: dict[str, dict[str, Any]] = {}
         self.registrations: dict[str, dict[str, Any]] = {}
+        self.members: dict[str, list[str]] = {}
+        """Group ID, in lower case → who registered through it."""
         self.mirror_primary = mirror_primary
         self._clock = clock
         self._version = 0
@@ -160,6 +163,8 @@ class InMemoryDps:
         trusted: Sequence[Any] = ca_references or [{"info": info(c)} for c in signing]
         member = "caReferences" if ca_references else "signingCertificates"
         slots = dict(zip(("primary", "secondary"), trusted, strict=False))
+        if member == "signingCertificates":
+            self._mirror(slots)
         self._version += 1
         self.grouped[group_id.lower()] = {
             "enrollmentGroupId": group_id,
@@ -190,11 +195,15 @@ class InMemoryDps:
         for slot in ("primary", "secondary"):
             if not certificates.get(slot):
                 certificates.pop(slot, None)
-        if self.mirror_primary and "primary" in certificates and "secondary" not in certificates:
-            certificates["secondary"] = copy.deepcopy(certificates["primary"])
+        self._mirror(certificates)
         self._version += 1
         body["etag"] = base64.b64encode(f'"{self._version}"'.encode()).decode()
         self.enrolled[registration_id.lower()] = body
+
+    def _mirror(self, slots: dict[str, Any]) -> None:
+        """Recorded, 2023: a lone primary comes back in both slots; of names it was not."""
+        if self.mirror_primary and slots.get("primary") and not slots.get("secondary"):
+            slots["secondary"] = copy.deepcopy(slots["primary"])
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         body = self.enrolled.get(registration_id.lower())
@@ -210,6 +219,15 @@ class InMemoryDps:
 
     def groups(self) -> Iterator[Group]:
         return (parse_group(copy.deepcopy(body)) for body in list(self.grouped.values()))
+
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        if registration_id.lower() in self.enrolled:
+            raise Conflict("409")
+        new = copy.deepcopy(dict(body))
+        slots = new["attestation"]["x509"]["clientCertificates"]
+        for slot, sent in list(slots.items()):
+            slots[slot] = {"info": info(parse_certificate(_der(sent["certificate"])))}
+        self._store(registration_id, new)
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         current = self.enrolled.get(enrollment.registration_id.lower())
@@ -237,6 +255,11 @@ class InMemoryDps:
         body = self.grouped.get(group_id.lower())
         return parse_group(copy.deepcopy(body)) if body is not None else None
 
+    def group_registrations(self, group_id: str) -> Iterator[Registration]:
+        for name in self.members.get(group_id.lower(), []):
+            if (found := parse_registration(self.registrations.get(name.lower()))) is not None:
+                yield found
+
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         current = self.grouped.get(group.enrollment_group_id.lower())
         assert group.etag not in ("", "*"), "every write carries the ETag that was read"
@@ -256,6 +279,8 @@ class InMemoryDps:
                 signing[slot] = {"info": info(parse_certificate(_der(pem)))}
             elif sent["info"]["sha256Thumbprint"] != stored["signingCertificates"][slot]["info"]["sha256Thumbprint"]:
                 raise AssertionError("an info-only slot must be the one that is stored there")
+        if signing:
+            self._mirror(signing)
         references = x509_sent.get("caReferences") or {}
         assert any(signing.values()) or any(references.values()), "DPS refuses an entry without any certificate"
         self._version += 1
@@ -359,6 +384,9 @@ class InMemoryHub:
         held = {device_id: {*identity.thumbprints()} for device_id, identity in self.identities.items()}
         return sorted(device_id for device_id, shown in held.items() if not shown.isdisjoint(thumbprints))
 
+    def by_authority(self) -> list[str]:
+        return sorted(one.device_id for one in self.identities.values() if one.authentication == "certificateAuthority")
+
     def rewrite(self, identity: HubIdentity) -> None:
         current = self._as_read(identity)
         self._version += 1
@@ -404,6 +432,51 @@ class InMemoryHub:
 
     def job(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
+
+
+class InMemoryFleet:
+    """Works on the devices of groups, each done in one go when it is begun; a wave only asks."""
+
+    def __init__(self, hub: InMemoryHub, dps: InMemoryDps) -> None:
+        self.hub = hub
+        self.dps = dps
+        self.moved: set[str] = set()
+        self.begun: list[tuple[str, str, int]] = []
+        self.halted: str | None = None
+        self.enough = 1.0
+        """Which share of moved, or returned, devices is the threshold."""
+
+    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        if (rollover.id, work, rollover.round) not in self.begun:
+            return None
+        devices = self.dps.members.get((rollover.group_id or "").lower(), [])
+        left = [one for one in devices if not self._is_done(one, work)]
+        done = len(devices) - len(left)
+        return FleetProgress(
+            work=work,
+            listed=True,
+            devices=len(devices),
+            done=done,
+            batches=1,
+            batches_done=int(work in ("evict", "check") or not left),
+            stragglers=tuple(left[:100]),
+            halted=self.halted,
+            threshold_reached=work in ("wave", "restore") and done >= self.enough * len(devices),
+        )
+
+    def _is_done(self, device_id: str, work: str) -> bool:
+        if work == "wave":
+            return device_id in self.moved
+        return (device_id in self.hub.identities) == (work == "restore")
+
+    def begin(self, rollover: Rollover, work: str) -> None:
+        key = (rollover.id, work, rollover.round)
+        if key in self.begun:
+            raise Conflict("begun already")
+        self.begun.append(key)
+        if work == "evict":
+            for device_id in self.dps.members.get((rollover.group_id or "").lower(), []):
+                self.hub.identities.pop(device_id, None)
 
 
 @dataclass
@@ -555,6 +628,7 @@ class World:
     topic: RecordedTopic
     callers: InMemoryCallers
     settings: Settings
+    fleet: InMemoryFleet
     authorities: InMemoryAuthorities = field(default_factory=InMemoryAuthorities)
 
     @property
@@ -565,6 +639,7 @@ class World:
             hub=self.hub,
             vault=self.vault,
             authorities=self.authorities,
+            fleet=self.fleet,
             ledger=Ledger(self.table),
             previews=Previews(self.table),
             devices=Devices(self.table),
@@ -580,10 +655,13 @@ class World:
 def a_world(*, mirror_primary: bool = True, **policy: Any) -> World:
     """An empty world at ``tests.certificates.NOW``."""
     clock = Clock()
+    hub = InMemoryHub()
+    dps = InMemoryDps(clock, mirror_primary=mirror_primary)
     return World(
         clock=clock,
-        dps=InMemoryDps(clock, mirror_primary=mirror_primary),
-        hub=InMemoryHub(),
+        dps=dps,
+        hub=hub,
+        fleet=InMemoryFleet(hub, dps),
         vault=InMemoryVault(),
         table=InMemoryTable(),
         nudges=RecordedNudges(),

@@ -6,6 +6,7 @@ DPS (azure-docs about-iot-dps).
 
 import base64
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.core import MatchConditions
@@ -122,7 +123,12 @@ def _read(found: Any) -> DpsCertificate:
         etag=str(found.etag),
         thumbprint=str(properties.thumbprint or "").upper(),
         common_name=str(properties.subject or ""),
+        expires=_aware(properties.expiry),
     )
+
+
+def _aware(when: datetime | None) -> datetime | None:
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
 
 def _certificate(sent: bytes | None) -> Certificate | None:

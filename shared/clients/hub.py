@@ -80,6 +80,15 @@ class HubClient:
             found.update(device_id for device_id, shown in rows if not wanted.isdisjoint(shown))
         return sorted(found)
 
+    def by_authority(self) -> list[str]:
+        """IDs of the devices of type ``certificateAuthority``, in order; by query, so perhaps late.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused.
+        """
+        query = "SELECT deviceId, x509Thumbprint FROM devices WHERE authenticationType = 'certificateAuthority'"
+        return sorted(device_id for device_id, _ in self._rows(query))
+
     def _rows(self, query: str) -> Iterator[tuple[str, set[str | None]]]:
         """Device ID and thumbprints of each row, page by page."""
         more = None

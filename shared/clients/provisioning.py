@@ -9,7 +9,7 @@ from azure.core.credentials import TokenCredential
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 
 from shared.clients.answers import NO_RETRY, answers_of
-from shared.enrollment import Enrollment, parse_enrollment, parse_registration
+from shared.enrollment import Enrollment, Registration, parse_enrollment, parse_registration
 from shared.errors import NotFound
 from shared.group import Group, parse_group
 from shared.settings import Settings
@@ -80,6 +80,17 @@ class ProvisioningClient:
         except NotFound:
             return None
 
+    def group_registrations(self, group_id: str) -> Iterator[Registration]:
+        """The registration record of every device of a group, read page by page as it is asked for.
+
+        Raises:
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"the query of the registrations of group {group_id}"):
+            for body in self._client.device_registration_state.query(group_id, top=PAGE):
+                if (found := parse_registration(body)) is not None:
+                    yield found
+
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read; the ETag as for an individual enrollment.
 
@@ -88,6 +99,16 @@ class ProvisioningClient:
         """
         with answers_of(self._name, f"PUT enrollment group {group.enrollment_group_id}"):
             self._client.enrollment_group.create_or_update(group.enrollment_group_id, dict(body), if_match=group.etag)
+
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        """Make an individual enrollment: without ETag, so that DPS answers 409 where there is one
+        (azure-sdk-for-python#35187).
+
+        Raises:
+            Conflict, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"PUT enrollment {registration_id}"):
+            self._client.enrollment.create_or_update(registration_id, dict(body))
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from azure.identity import ManagedIdentityCredential
@@ -9,6 +10,7 @@ from azure.iot.hub.models import QueryResult, Twin, X509Thumbprint
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 
 from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
+from shared.certificate import parse_certificate
 from shared.clients import hub, provisioning
 from shared.clients.hub import HubClient
 from shared.clients.provisioning import ProvisioningClient
@@ -18,7 +20,15 @@ from shared.enrollment import Slot
 from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
 from shared.tracing import within
 from tests.certificates import NOW
-from tests.contract.dps_kit import add_ca, self_signed, service, x509_enrollment, x509_group
+from tests.contract.dps_kit import (
+    Device,
+    NotingHub,
+    add_ca,
+    self_signed,
+    service,
+    x509_enrollment,
+    x509_group,
+)
 from tests.contract.iothub_parts import Rest, certificate
 from tests.contract.reasons import CLIENTS
 from tests.emitted import a_traceparent, emitting
@@ -286,3 +296,78 @@ def test_a_lifecycle_event_is_a_cloud_event_of_the_trace_that_it_is_published_in
         "data": {"urgency": "ticket"},
     }
     assert "traceparent" not in untraced
+
+
+# --- what the product writes into groups --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nulls", ["omit", "null"])
+def test_a_group_s_slot_is_filled_and_cleared_and_the_other_is_kept(
+    azure: StandIn, dps: ProvisioningClient, nulls: str
+) -> None:
+    """azure-iot-cli-extension dps.py: the other slot goes back with its info only; a null slot is cleared."""
+    azure.control.patch("/knobs", {"null_members": nulls})
+    first, second = self_signed("Line CA", ca=True), self_signed("Line CA", ca=True)
+    service(azure).enrollment_group.create_or_update("g1", x509_group("g1", first, reprovisionPolicy=None))
+    group = dps.group("g1")
+    assert group is not None
+    dps.replace_group(group, group.body_with(Slot.SECONDARY, parse_certificate(second.der)))
+    both = dps.group("g1")
+    assert both is not None
+    assert {slot: one and one.sha256_thumbprint for slot, one in both.signing.items()} == {
+        Slot.PRIMARY: first.sha256,
+        Slot.SECONDARY: second.sha256,
+    }
+    dps.replace_group(both, both.body_with_status(enabled=False))
+    shut = dps.group("g1")
+    assert shut is not None
+    assert (shut.enabled, shut.signing) == (False, both.signing)
+    dps.replace_group(shut, shut.body_without(Slot.PRIMARY))
+    last = dps.group("g1")
+    assert last is not None
+    assert {one.sha256_thumbprint for one in last.signing.values() if one} == {second.sha256}
+    with pytest.raises(Conflict):
+        dps.replace_group(both, both.body_with_status(enabled=True))
+
+
+@pytest.mark.parametrize("nulls", ["omit", "null"])
+def test_a_group_s_ca_references_are_swapped_one_by_one(azure: StandIn, dps: ProvisioningClient, nulls: str) -> None:
+    """azure-docs how-to-roll-certificates: two names are the overlap of a CA roll."""
+    azure.control.patch("/knobs", {"null_members": nulls})
+    add_ca(azure, "ca-2024", ROOT)
+    add_ca(azure, "ca-2027", self_signed("Root", ca=True))
+    service(azure).enrollment_group.create_or_update("g1", x509_group("g1", "ca-2024"))
+    group = dps.group("g1")
+    assert group is not None
+    dps.replace_group(group, group.body_naming(Slot.SECONDARY, "ca-2027"))
+    both = dps.group("g1")
+    assert both is not None
+    assert both.ca_references == ("ca-2024", "ca-2027")
+    dps.replace_group(both, both.body_without(Slot.PRIMARY))
+    last = dps.group("g1")
+    assert last is not None
+    assert (last.ca_references, last.references[Slot.SECONDARY]) == (("ca-2027",), "ca-2027")
+
+
+def test_the_devices_of_a_group_are_counted_by_their_registrations(
+    azure: StandIn, dps: ProvisioningClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """REST: POST /registrations/{groupId}/query, page by page."""
+    monkeypatch.setattr(provisioning, "PAGE", 1)
+    NotingHub.in_place_of_the_hub(azure, monkeypatch)
+    add_ca(azure, "ca-1", ROOT)
+    service(azure).enrollment_group.create_or_update("g1", x509_group("g1", "ca-1"))
+    assert list(dps.group_registrations("g1")) == []
+    for name in ("dev1", "dev2"):
+        assert Device(azure, name, ROOT.issue(name), tmp_path).register()["status"] == "assigned"
+    assert sorted(str(one.device_id) for one in dps.group_registrations("g1")) == ["dev1", "dev2"]
+
+
+def test_identities_that_any_certificate_of_a_ca_opens_are_found(azure: StandIn, iothub: HubClient) -> None:
+    """docs, "Get twins by querying": authenticationType is a member of a twin."""
+    rest = Rest(azure)
+    rest.create("pinned", certificate())
+    for name in ("by-ca-1", "by-ca-2"):
+        body = {"deviceId": name, "authentication": {"type": "certificateAuthority"}}
+        assert rest.call("PUT", f"/devices/{name}", body).status_code == 200
+    assert iothub.by_authority() == ["by-ca-1", "by-ca-2"]

@@ -76,6 +76,7 @@ class Flaky:
             hub=self,
             vault=_Vault(self),
             authorities=stage.world.authorities,
+            fleet=stage.world.fleet,
             ledger=Ledger(self),
             previews=Previews(self),
             nudges=self,
@@ -182,6 +183,9 @@ class Flaky:
 
     def holders(self, thumbprints: Collection[str]) -> list[str]:
         return self.reads(lambda: self._stage.hub.holders(thumbprints))
+
+    def by_authority(self) -> list[str]:
+        return self.reads(self._stage.hub.by_authority)
 
     def rewrite(self, identity: HubIdentity) -> None:
         self.writes(lambda: self._stage.hub.rewrite(identity), [Conflict])

@@ -17,14 +17,17 @@ ISSUED = replace(SELF, issuer="CN=Middle, O=Example")
 NAMELESS = as_outgoing(OLD)
 
 
-def a_group(group_id: str = "g1", *signing: str, enabled: bool = True, **parts: Any) -> Group:
+def a_group(
+    group_id: str = "g1", *signing: str, enabled: bool = True, ca_references: tuple[str, ...] = (), **parts: Any
+) -> Group:
     """A group that trusts certificates with these subjects, all issued by Root."""
     slots = [
         *(Enrolled(name, name, NOW, f"CN={name}, O=Example", "CN=Root, O=Example") for name in signing),
         None,
         None,
     ]
-    values = {"attestation": "x509", "ca_references": (), "etag": "1", "body": {}, **parts}
+    references = dict(zip(Slot, [*ca_references, None, None], strict=False))
+    values = {"attestation": "x509", "references": references, "etag": "1", "body": {}, **parts}
     return Group(enrollment_group_id=group_id, enabled=enabled, signing=dict(zip(Slot, slots, strict=False)), **values)
 
 

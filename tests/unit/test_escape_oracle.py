@@ -73,7 +73,7 @@ def _names_of(ca: str) -> Enrolled:
 def _group(number: int, trust: Trust) -> Group:
     """A CA reference is the same text whatever it means."""
     slots = [*map(_names_of, trust.signing), None, None]
-    references = ("a-ca",) if trust.reference else ()
+    references = {Slot.PRIMARY: "a-ca" if trust.reference else None, Slot.SECONDARY: None}
     return Group(f"g{number}", trust.enabled, "x509", dict(zip(Slot, slots, strict=False)), references, "etag", {})
 
 

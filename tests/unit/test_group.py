@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from shared.authority import DpsCertificate
 from shared.enrollment import Slot
 from shared.errors import BadInput
-from shared.group import parse_group
-from tests.builders import OLD
+from shared.group import distinct, parse_group, slots_with, why_group_is_not_ours
+from tests.builders import NEW, OLD
 from tests.fakes import info
 
 RECORDINGS = Path(__file__).parents[1] / "contract" / "recordings"
@@ -101,3 +102,63 @@ NOT_ONE: dict[str, Any] = {
 def test_what_is_no_group_is_bad_input(body):
     with pytest.raises(BadInput, match="not an enrollment group"):
         parse_group(body)
+
+
+# --- what it trusts, and what is written ------------------------------------------------------------------------
+
+
+def by_name(*names: str | None) -> dict[str, Any]:
+    references = dict(zip(("primary", "secondary"), names, strict=False))
+    return {**BODY, "attestation": {"type": "x509", "x509": {"caReferences": references}}}
+
+
+def test_a_ca_reference_stands_for_the_ca_certificate_of_that_name_whatever_its_case():
+    group = parse_group(by_name("CA-1", "gone"))
+    there = [DpsCertificate("ca-1", OLD, verified=True, etag="e")]
+    anchors = group.anchors(there)
+    assert anchors[Slot.PRIMARY].sha256_thumbprint == OLD.sha256_thumbprint
+    assert (anchors[Slot.SECONDARY], group.dangling(there)) == (None, ("gone",))
+    assert slots_with(anchors, OLD) == (Slot.PRIMARY,)
+    assert distinct(anchors) == [anchors[Slot.PRIMARY]]
+
+
+def test_a_ca_certificate_that_resource_manager_does_not_show_is_known_by_its_sha1():
+    """Recorded of azure-cli, 2021 and 2022: properties.certificate is null; the thumbprint is there."""
+    unseen = DpsCertificate("ca-1", None, verified=True, etag="e", thumbprint=OLD.sha1_thumbprint)
+    anchors = parse_group(by_name("ca-1")).anchors([unseen])
+    assert slots_with(anchors, OLD) == (Slot.PRIMARY,)
+    assert slots_with(anchors, NEW) == ()
+
+
+def test_a_write_of_one_slot_keeps_the_other_by_its_info_and_every_other_member():
+    group = parse_group({**BODY, "initialTwin": {"tags": {}}, "createdDateTimeUtc": "2026-01-01T00:00:00Z"})
+    body = group.body_with(Slot.SECONDARY, NEW)
+    slots = body["attestation"]["x509"]["signingCertificates"]
+    assert slots["primary"] == {"info": info(OLD)}
+    assert slots["secondary"] == {"certificate": NEW.pem}
+    assert body["initialTwin"] == {"tags": {}}
+    assert not {"etag", "createdDateTimeUtc"} & set(body)
+    assert BODY["attestation"]["x509"]["signingCertificates"] == {"primary": {"info": info(OLD)}}, "what was read stays"
+
+
+def test_a_status_is_written_with_everything_else_as_it_is():
+    assert parse_group(BODY).body_with_status(enabled=True)["provisioningStatus"] == "enabled"
+    assert parse_group(by_name("a")).body_with_status(enabled=False)["attestation"] == by_name("a")["attestation"]
+
+
+def test_names_are_swapped_one_by_one():
+    assert parse_group(by_name("a")).body_naming(Slot.SECONDARY, "b")["attestation"] == by_name("a", "b")["attestation"]
+    cleared = parse_group(by_name("a", "b")).body_without(Slot.PRIMARY)
+    assert cleared["attestation"] == by_name(None, "b")["attestation"]
+
+
+@pytest.mark.parametrize("body", [BODY, by_name("a"), by_name(None, "b")])
+def test_a_group_is_never_left_without_anything_that_it_trusts(body):
+    with pytest.raises(BadInput, match="without anything"):
+        parse_group(body).body_without(*Slot)
+
+
+def test_a_group_of_azure_device_registry_is_not_ours():
+    assert "credential policy" in why_group_is_not_ours(parse_group({**BODY, "credentialPolicyName": "p"}))
+    assert "symmetricKey" in why_group_is_not_ours(parse_group({**BODY, "attestation": {"type": "symmetricKey"}}))
+    assert why_group_is_not_ours(parse_group(BODY)) is None

@@ -64,11 +64,12 @@ class RenewingVault(InMemoryVault):
     """A vault that issues by itself when it is asked, or never does."""
 
     renews = True
+    fresh: tuple[Certificate, ...] = (NEW, NEXT)
 
     def issue(self, name: str) -> None:
         self.asked += 1
         if self.renews:
-            self.add(name, NEW, NEXT)
+            self.add(name, *self.fresh)
 
     def add(self, name: str, *versions: Certificate) -> None:
         """The first of these that is not there yet becomes the latest."""

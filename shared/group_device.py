@@ -1,0 +1,127 @@
+"""Keeps one device of an enrollment group out: by an individual enrollment of its own, disabled, with its leaf.
+
+DPS walks a device's chain from the leaf up and the first entry found decides, so a disabled individual enrollment that
+holds the leaf keeps the device out of an enabled group (azure-docs how-to-revoke-device-access-portal). Whoever deletes
+that entry lets the device in again through the group. Only that leaf is kept out: another one under the group's CA gets
+in, which is how the device is let back.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from shared.certificate import Certificate, parse_certificate, problems_of_replacement
+from shared.enrollment import Enrollment
+from shared.errors import BadInput, NotFound, Unsuitable
+from shared.rollover import Incoming, Rollover
+from shared.services import Services
+from shared.tags import ENROLLMENT_TAG
+
+LONGEST_PEM = 10_000
+READMITS = (
+    "its disabled enrollment is what keeps this device out: whoever deletes that lets the device in again through its"
+    " group"
+)
+
+
+def leaf_of(body: Mapping[str, Any]) -> Certificate | None:
+    """The device's certificate that a call brings, in PEM; None when it brings none.
+
+    Raises:
+        BadInput: it is none, or a private key lies beside it.
+    """
+    text = body.get("leaf_certificate")
+    if text is None:
+        return None
+    if not isinstance(text, str) or len(text) > LONGEST_PEM:
+        raise BadInput("leaf_certificate must be the device's certificate in PEM")
+    if "PRIVATE KEY" in text:
+        raise BadInput(
+            "leaf_certificate must be the certificate alone: there is a private key in it; treat it as leaked"
+        )
+    try:
+        return parse_certificate(x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER))
+    except ValueError:
+        raise BadInput("leaf_certificate must be the device's certificate in PEM") from None
+
+
+def leaf_to_keep_out(device_id: str, sent: Certificate | None, services: Services) -> tuple[Certificate, str]:
+    """The leaf of a device that has no enrollment of its own, and the vault's certificate that it is, if one is.
+
+    Raises:
+        NotFound: neither the call nor the vault has it.
+        Unsuitable: it is not what the hub shows this device to use, or not this device's.
+    """
+    identity = services.hub.identity(device_id)
+    name = _vault_certificate(device_id, services)
+    tagged = services.vault.latest(name) if name else None
+    leaf = sent or (tagged.latest.certificate if tagged else None)
+    if leaf is None:
+        raise NotFound(
+            f"there is no individual enrollment for the device {device_id!r}, and no certificate of the vault is tagged"
+            f" {ENROLLMENT_TAG}={device_id}: if it is a device of a group, send its certificate as leaf_certificate"
+        )
+    if (leaf.common_name or "").lower() != device_id.lower():
+        raise Unsuitable(f"the certificate's common name is {leaf.common_name!r}, not {device_id!r}")
+    if identity is not None and not identity.holds(leaf.sha1_thumbprint, leaf.sha256_thumbprint):
+        shown = ", ".join(identity.thumbprints()) or "none"
+        raise Unsuitable(
+            f"the hub accepts another certificate of {device_id} ({shown}) than this one (SHA-256"
+            f" {leaf.sha256_thumbprint}); send the one that it uses as leaf_certificate"
+        )
+    return leaf, name
+
+
+def _vault_certificate(device_id: str, services: Services) -> str:
+    tagged = (one for one in services.vault.certificates() if ENROLLMENT_TAG in one.tags)
+    return next((one.name for one in tagged if one.tags[ENROLLMENT_TAG].strip().lower() == device_id.lower()), "")
+
+
+def body_keeping_out(rollover: Rollover) -> dict[str, Any]:
+    """The PUT body of the disabled enrollment that holds the leaf."""
+    incident = rollover.incident
+    if incident is None or not incident.leaf:
+        raise NotFound("the device's certificate")
+    return {
+        "registrationId": rollover.registration_id,
+        "deviceId": rollover.device_id,
+        "attestation": {"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": incident.leaf}}}},
+        "provisioningStatus": "disabled",
+    }
+
+
+def made_for_disallowing(last: Rollover | None) -> bool:
+    """Whether the target's enrollment is one that a disallowing made, and the group lets the device in otherwise."""
+    return last is not None and bool(last.incident and last.incident.leaf)
+
+
+def leaf_to_let_in(
+    enrollment: Enrollment, last: Rollover, sent: Certificate | None, services: Services
+) -> tuple[Incoming, str]:
+    """The new leaf by which a device of a group comes back, and which vault certificate it is, if one is.
+
+    Raises:
+        Unsuitable: there is none, or it cannot be the device's.
+    """
+    name = last.certificate_name
+    tagged = services.vault.latest(name) if name and sent is None else None
+    leaf = sent or (tagged.latest.certificate if tagged else None)
+    held_out = [one.as_outgoing(last.outgoing.public_key_sha256) for one in enrollment.certificates()]
+    if leaf is None or enrollment.holds(leaf.sha256_thumbprint):
+        raise Unsuitable(
+            "a device of a group is let back with a new certificate: issue one under the group's CA and send it as"
+            " leaf_certificate; the old one stays kept out"
+        )
+    problems = problems_of_replacement(
+        leaf,
+        registration_id=enrollment.registration_id,
+        leaving=held_out,
+        now=services.now(),
+        skew=services.settings.policy.clock_skew,
+    )
+    if problems:
+        raise Unsuitable(f"the new certificate cannot let the device in: {'; '.join(problems)}")
+    version = tagged.latest.version if tagged else ""
+    return Incoming(version, leaf.sha1_thumbprint, leaf.sha256_thumbprint, leaf.not_after), name
