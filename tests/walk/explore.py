@@ -158,14 +158,26 @@ def walk(start: State, rules: Rules, *, interrupts: bool, limit: int | None = No
     return result
 
 
-def stroll(start: State, rules: Rules, result: Walk, *, interrupts: bool, paths: int, length: int, seed: int) -> None:
-    """Random paths, seeded: they get deeper than the first states of a breadth-first walk."""
+def stroll(
+    start: State,
+    rules: Rules,
+    result: Walk,
+    *,
+    interrupts: bool,
+    paths: int,
+    length: int,
+    seed: int,
+    weigh: Callable[[str], float] = lambda _name: 1.0,
+) -> None:
+    """Random paths, seeded: they get deeper than the first states of a breadth-first walk. ``weigh`` makes some moves
+    likelier, so that paths get to the end."""
     chance, known = random.Random(seed), dict[object, str]()
     for _ in range(paths):
         state, path = start, ["start"]
         for _ in range(length):
             try:
-                name, way = chance.choice(list(successors(state, rules, interrupts=interrupts)))
+                ways = list(successors(state, rules, interrupts=interrupts))
+                [(name, way)] = chance.choices(ways, [weigh(name) for name, _ in ways])
                 path.append(name)
                 state = way()
                 result.states += 1

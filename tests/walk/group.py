@@ -114,6 +114,14 @@ def _devices(state: GroupState) -> dict[str, Any]:
     return found
 
 
+def called_while_a_thief_registers(state: GroupState) -> GroupState:
+    """Where it matters: DPS has admitted the thief, the hub does not know it yet, and the breach is called."""
+    state.begin_registration(MADE, "o")
+    _call(state)
+    state.spent |= {CALL}
+    return state
+
+
 # --- hands --------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +219,14 @@ def rules(budget: int) -> Rules:
 
     spending = frozenset({*HANDS, *VAULT, CALL, CANCEL, RETRY})
     return Rules(moves, _jobs, races, spending, check, kills=not budget)  # type: ignore[arg-type]
+
+
+def weigh(name: str) -> float:
+    """A path that lets the product go on gets to every step; one that waits for the deadline ends at once."""
+    if name in ("the limit passes", "the outgoing CA expires"):
+        return 0.05
+    goes_on = name in ("time passes", "the engine takes a turn") or name in tuple(Step)
+    return 4.0 if goes_on else 1.0
 
 
 def _operations(state: GroupState, rollover: Rollover | None) -> dict[str, Any]:

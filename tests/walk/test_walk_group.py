@@ -6,15 +6,22 @@ registration is under way when the door is shut; the turns of the works on the d
 vault; a person's hand in the group and the CA certificates; a breach called out of any state of an expiry rollover.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tests.walk.explore import stroll, walk
-from tests.walk.group import rules
-from tests.walk.group_model import GroupKnobs, a_group_state
+from shared import decide_group, decide_group_breach
+from shared.certificate import is_same
+from shared.fleet import FleetProgress
+from shared.rollover import Act, AlreadyDone, Step
+from tests.walk.explore import Walk, stroll, walk
+from tests.walk.group import called_while_a_thief_registers, rules, weigh
+from tests.walk.group_model import GroupKnobs, GroupState, a_group_state
 
 SEED = 20261125
+LIMIT, PATHS = 1500, 40
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -56,12 +63,86 @@ GROUNDS = [
 @pytest.mark.proof
 @pytest.mark.parametrize("ground", GROUNDS, ids=lambda g: g.name)
 def test_a_group_keeps_the_invariants_in_every_state_and_leads_to_an_end(ground: Ground, whole: bool) -> None:
-    """The whole walk with --proof; else its first states, breadth first, and a random path beyond them."""
-    start, how = a_group_state(ground.knobs), rules(ground.budget)
-    result = walk(start, how, interrupts=ground.interrupts, limit=None if whole else 2)  # type: ignore[arg-type]
-    if not whole:
-        stroll(start, how, result, interrupts=ground.interrupts, paths=1, length=12, seed=SEED)  # type: ignore[arg-type]
+    """With --proof the first LIMIT states, breadth first, and PATHS random paths; else a few of both. The moves of two
+    devices and a thief between any two writes make more states than can be walked whole."""
+    how, interrupts = rules(ground.budget), ground.interrupts
+    result = walk(a_group_state(ground.knobs), how, interrupts=interrupts, limit=LIMIT if whole else 1)  # type: ignore[arg-type]
+    starts = [a_group_state(ground.knobs)]
+    if ground.knobs.breach and ground.knobs.calm:
+        starts = [*starts[: int(whole)], called_while_a_thief_registers(a_group_state(ground.knobs))]
+    for start in starts:
+        paths, length = (PATHS, 90) if whole else (1, 12)
+        stroll(start, how, result, interrupts=interrupts, paths=paths, length=length, seed=SEED, weigh=weigh)  # type: ignore[arg-type]
     print(
         f"\n{ground.name}: {result.states} states, {result.runs} moves, ends {result.ends}, {len(result.broken)} broken"
     )
     assert not result.broken, "\n".join(result.broken)
+
+
+# --- a walk that cannot fail proves nothing ---------------------------------------------------------------------
+
+
+def _noticed(words: str, knobs: GroupKnobs, *, paths: int = 10) -> bool:
+    """Whether some random paths find it broken, in these words."""
+    result = Walk()
+    for seed in range(paths):
+        start = a_group_state(knobs)
+        start = called_while_a_thief_registers(start) if knobs.breach else start
+        stroll(start, rules(0), result, interrupts=False, paths=1, length=50, seed=seed, weigh=weigh)  # type: ignore[arg-type]
+        if any(words in broken for broken in result.broken):
+            return True
+    return False
+
+
+BREACH, EXPIRY = GroupKnobs(breach=True), GroupKnobs(retire_when_moved=True)
+
+
+def _claims(monkeypatch: pytest.MonkeyPatch, step: Step, decision: Any) -> None:
+    monkeypatch.setattr(decide_group_breach, "_DECISIONS", {**decide_group_breach._DECISIONS, step: decision})
+
+
+def test_the_walk_notices_a_containment_that_is_only_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """verify_containment that always says done."""
+    _claims(monkeypatch, Step.VERIFY_CONTAINMENT, lambda *_: AlreadyDone("it is so"))
+    assert _noticed("I3: it says contained", BREACH)
+
+
+def test_the_walk_notices_that_nothing_is_given_time_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The devices are looked at again before what was under way has come to the hub."""
+    settings, none = GroupState.settings, timedelta()
+    monkeypatch.setattr(
+        GroupState, "settings", lambda s: replace(settings(s), policy=replace(settings(s).policy, settle=none))
+    )
+    assert _noticed("I3: it says contained", BREACH, paths=20)
+
+
+def test_the_walk_notices_an_eviction_that_does_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """remove_hub_registration that trusts the disabled door, with no look afterwards."""
+    _claims(monkeypatch, Step.REMOVE_HUB_REGISTRATION, lambda *_: AlreadyDone("the door is shut"))
+    _claims(monkeypatch, Step.VERIFY_CONTAINMENT, lambda *_: AlreadyDone("the door is shut"))
+    assert _noticed("I3: it says contained", BREACH)
+
+
+def test_the_walk_notices_a_group_that_is_enabled_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enabled before the stolen CA is out of its slots."""
+    _claims(monkeypatch, Step.DELETE_PRIMARY, lambda *_: AlreadyDone("later"))
+    _claims(
+        monkeypatch,
+        Step.ENABLE_ENROLLMENT,
+        lambda _r, _i, group, *_: AlreadyDone("open") if group.enabled else Act("opens", {"do": "enrollment"}),
+    )
+    assert _noticed("enabled while it trusts what is stolen", BREACH)
+
+
+def test_the_walk_notices_an_outgoing_ca_that_is_retired_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retired when the devices were asked, whoever moved."""
+    monkeypatch.setattr(FleetProgress, "complete", property(lambda progress: progress.listed))
+    assert _noticed("I2: the outgoing CA is retired and too few devices moved", EXPIRY)
+
+
+def test_the_walk_notices_an_incoming_ca_that_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named when it is there, verified or not; not every DPS refuses that."""
+    there = lambda certificate, seen: next((a for a in seen.authorities if is_same(a, certificate)), None)  # noqa: E731
+    monkeypatch.setattr(decide_group, "verified_reference", there)
+    monkeypatch.setattr(decide_group, "broken_links", lambda *_: [])
+    assert _noticed("asked to move to what DPS does not let them in by", replace(EXPIRY, by_reference=True))
