@@ -7,6 +7,7 @@ request, never a proof: only the hub identity is. What is decided when is in ``s
 import azure.functions as func
 
 from shared.errors import NotFound
+from shared.fleet_work import take_turn
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, services
@@ -19,8 +20,9 @@ bp = func.Blueprint()
 @bp.function_name("invoke_reprovision_job")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.INVOKE_REPROVISION_JOB.queue, connection=STORAGE)
 def invoke_reprovision_job(nudge: func.QueueMessage) -> None:
-    """Carry out the step for the rollover that the message names."""
-    carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), services(), effect=start_job)
+    """Carry out the step for the rollover that the message names, or one turn of its work on a group's devices."""
+    if not take_turn(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), services()):
+        carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), services(), effect=start_job)
 
 
 def start_job(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

@@ -7,6 +7,7 @@ twin. What is decided when is in ``shared.decide_breach``.
 import azure.functions as func
 
 from shared.errors import NotFound
+from shared.fleet_work import take_turn
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, services
@@ -19,8 +20,9 @@ bp = func.Blueprint()
 @bp.function_name("restore_twin")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.RESTORE_TWIN.queue, connection=STORAGE)
 def restore_twin(nudge: func.QueueMessage) -> None:
-    """Carry out the step for the rollover that the message names."""
-    carry_out(Step.RESTORE_TWIN, nudge.get_body(), services(), effect=put_back)
+    """Carry out the step for the rollover that the message names, or one turn of its work on a group's devices."""
+    if not take_turn(Step.RESTORE_TWIN, nudge.get_body(), services()):
+        carry_out(Step.RESTORE_TWIN, nudge.get_body(), services(), effect=put_back)
 
 
 def put_back(rollover: Rollover, seen: Observation, _act: Act, services: Services) -> None:

@@ -1,4 +1,5 @@
-"""Timer: nudges every rollover that it is time to look at, and publishes what was recorded and not published.
+"""Timer: nudges every rollover and every work on a fleet that it is time to look at, and publishes what was recorded
+and not published.
 
 This is what makes a lost event, a lost message or a host killed at any point cost time and nothing else, and it
 is the clock for long waits. Every minute.
@@ -6,6 +7,7 @@ is the clock for long waits. Every minute.
 
 import azure.functions as func
 
+from shared.fleet_resuming import resume_works
 from shared.resuming import resume_due
 from shared.services import services
 
@@ -17,3 +19,4 @@ bp = func.Blueprint()
 def resume_rollovers(timer: func.TimerRequest) -> None:
     """Nudge what is due."""
     resume_due(services())
+    resume_works(services())

@@ -38,6 +38,7 @@ class LogEvent(StrEnum):
     BREACHED_CERTIFICATE_TRIED = "breached_certificate_tried"
     BREACH_NOMINATED = "breach_nominated"
     REFUSAL_UNEXPLAINED = "refusal_unexplained"
+    FLEET_THROTTLED = "fleet_throttled"
 
 
 class Lifecycle(StrEnum):

@@ -277,6 +277,8 @@ class Rollover:
     """When the present step last acted."""
     backs: int = 0
     """How often it went back to an earlier step."""
+    round: int = 0
+    """Of the work on a group's devices: another one when what the last one established holds no longer."""
     waiting_for: str | None = None
     waiting_since: datetime | None = None
     due_at: datetime | None = None
@@ -428,7 +430,14 @@ def advance(
             found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
             # A world that keeps undoing what was done is met ever more rarely, so that no two loops fight.
             pause = min(timedelta(minutes=2**rollover.backs - 1), LONGEST_PAUSE)
-            back = replace(_arrived(rollover, now), done=kept, incoming=found, backs=min(rollover.backs + 1, 16))
+            anew = rollover.plan is Plan.GROUP_BREACH or to is Step.ISSUE_CERTIFICATE  # else the moved stay moved
+            back = replace(
+                _arrived(rollover, now),
+                done=kept,
+                incoming=found,
+                backs=min(rollover.backs + 1, 16),
+                round=rollover.round + (rollover.plan.of_group and anew),
+            )
             return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
         case Act():
             return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
@@ -467,7 +476,9 @@ def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
 def reopened(rollover: Rollover, now: datetime) -> Rollover:
     """A rollover that ended without being done, going on where it was, with all its patience."""
     open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
-    return replace(_arrived(open_again, now), backs=0, reopened_at=now)
+    # What was given up on a group's devices is tried again, by another round of the work; who moved stays moved.
+    round_ = rollover.round + (rollover.plan is Plan.GROUP_BREACH)
+    return replace(_arrived(open_again, now), backs=0, reopened_at=now, round=round_)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:

@@ -5,7 +5,7 @@ the app, and the SDKs are what makes a cold start slow.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +15,14 @@ from shared.authority import DpsCertificate
 from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Twin
+from shared.enrollment import Enrollment, HubIdentity, Members, Registration, Shown, Twin
+from shared.fleet_ledger import Fleets
 from shared.group import Group
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
 from shared.previews import Previews
+from shared.quota import Quota
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 
@@ -46,6 +48,16 @@ class Provisioning(Protocol):
         Raises:
             Conflict: it was changed since.
         """
+
+    def members(self, group_id: str, after: str | None) -> Members:
+        """The next page, of a hundred or fewer, of the devices that registered through a group.
+
+        Raises:
+            ServiceRefused: it cannot go on where the last page ended; start over.
+        """
+
+    def registration(self, registration_id: str) -> Registration | None:
+        """The registration record of a device; None when it never registered."""
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
@@ -80,6 +92,20 @@ class Hub(Protocol):
             NotFound: it is gone.
         """
 
+    def shown(self, device_id: str) -> Shown | None:
+        """The device as its twin shows it; None when there is no such device."""
+
+    def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:
+        """Delete up to a hundred identities as they were shown (each by its ETag), in one call; their twins go with
+        them. Gives the code of each that failed, by device ID.
+
+        Raises:
+            ServiceRefused: the call was refused as a whole.
+        """
+
+    def quota(self) -> Quota:
+        """Tier and units of the hub."""
+
     def twin(self, device_id: str) -> Twin | None:
         """Tags and desired properties of a device; None when there is no such device."""
 
@@ -92,6 +118,13 @@ class Hub(Protocol):
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.
+
+        Raises:
+            Conflict: a job with this ID exists.
+        """
+
+    def start_fleet_job(self, job_id: str, device_ids: Sequence[str], method: str, payload: Mapping[str, Any]) -> None:
+        """The same, of several devices; their IDs take 6,000 characters at most.
 
         Raises:
             Conflict: a job with this ID exists.
@@ -204,6 +237,7 @@ class Services:
     hub: Hub
     vault: Vault
     authorities: Authorities
+    fleet: Fleets
     ledger: Ledger
     previews: Previews
     devices: Devices
@@ -235,13 +269,18 @@ def services() -> Services:
     from shared.clients.vault import VaultClient
 
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
-    table, nudges = open_storage(settings, credential)
+    table, fleets, nudges = open_storage(settings, credential)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     issuer, audience = settings.entra_issuer, settings.entra_audience
     return Services(
         provisioning=ProvisioningClient(settings, credential),
         hub=HubClient(settings, credential),
         vault=VaultClient(settings, credential),
         authorities=NoAuthorities(),
+        fleet=Fleets(fleets, nudges, settings, now),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),
@@ -250,5 +289,5 @@ def services() -> Services:
         topic=TopicClient(settings, credential),
         callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),
         settings=settings,
-        now=lambda: datetime.now(UTC),
+        now=now,
     )

@@ -19,6 +19,7 @@ from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
 from shared.errors import Conflict, ServiceUnavailable
+from shared.fleet_ledger import Fleets
 from shared.ledger import Ledger, Write
 from shared.looks import Looks
 from shared.nudges import encode_nudge
@@ -127,6 +128,7 @@ class State:
             hub=watched,
             vault=watched,
             authorities=InMemoryAuthorities(),
+            fleet=Fleets(InMemoryTable(), watched, self.settings(), self.clock),
             ledger=Ledger(watched),
             previews=Previews(watched),
             devices=Devices(watched),
