@@ -8,6 +8,7 @@ import azure.functions as func
 
 from shared import group_effects
 from shared.errors import NotFound
+from shared.fleet_work import take_turn
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, invoked
@@ -20,9 +21,10 @@ bp = func.Blueprint()
 @bp.function_name("invoke_reprovision_job")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.INVOKE_REPROVISION_JOB.queue, connection=STORAGE)
 def invoke_reprovision_job(nudge: func.QueueMessage, context: func.Context) -> None:
-    """Carry out the step for the rollover that the message names."""
+    """Carry out the step for the rollover that the message names, or one turn of its work on a group's devices."""
     with invoked(context) as ports:
-        carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), ports, effect=start_job)
+        if not take_turn(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), ports):
+            carry_out(Step.INVOKE_REPROVISION_JOB, nudge.get_body(), ports, effect=start_job)
 
 
 def start_job(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

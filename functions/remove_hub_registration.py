@@ -8,6 +8,7 @@ import azure.functions as func
 
 from shared import group_effects, hub_effects
 from shared.errors import NotFound
+from shared.fleet_work import take_turn
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, invoked
@@ -20,9 +21,10 @@ bp = func.Blueprint()
 @bp.function_name("remove_hub_registration")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.REMOVE_HUB_REGISTRATION.queue, connection=STORAGE)
 def remove_hub_registration(nudge: func.QueueMessage, context: func.Context) -> None:
-    """Carry out the step for the rollover that the message names."""
+    """Carry out the step for the rollover that the message names, or one turn of its work on a group's devices."""
     with invoked(context) as ports:
-        carry_out(Step.REMOVE_HUB_REGISTRATION, nudge.get_body(), ports, effect=evict)
+        if not take_turn(Step.REMOVE_HUB_REGISTRATION, nudge.get_body(), ports):
+            carry_out(Step.REMOVE_HUB_REGISTRATION, nudge.get_body(), ports, effect=evict)
 
 
 def evict(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:

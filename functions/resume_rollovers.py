@@ -1,4 +1,5 @@
-"""Timer: nudges every rollover that it is time to look at, and publishes what was recorded and not published.
+"""Timer: nudges every rollover and every work on a fleet that it is time to look at, and publishes what was recorded
+and not published.
 
 This is what makes a lost event, a lost message or a host killed at any point cost time and nothing else, and it
 is the clock for long waits. Every minute.
@@ -6,6 +7,7 @@ is the clock for long waits. Every minute.
 
 import azure.functions as func
 
+from shared.fleet_resuming import resume_works
 from shared.resuming import resume_due
 from shared.services import invoked
 
@@ -18,3 +20,4 @@ def resume_rollovers(timer: func.TimerRequest, context: func.Context) -> None:
     """Nudge what is due."""
     with invoked(context) as ports:
         resume_due(ports)
+        resume_works(ports)

@@ -7,6 +7,7 @@ It changes nothing; of a group, it begins to look at every device again. What is
 import azure.functions as func
 
 from shared import group_effects
+from shared.fleet_work import take_turn
 from shared.rollover import Act, Rollover, Step
 from shared.seen import Observation
 from shared.services import Services, invoked
@@ -19,9 +20,10 @@ bp = func.Blueprint()
 @bp.function_name("verify_containment")
 @bp.queue_trigger(arg_name="nudge", queue_name=Step.VERIFY_CONTAINMENT.queue, connection=STORAGE)
 def verify_containment(nudge: func.QueueMessage, context: func.Context) -> None:
-    """Carry out the step for the rollover that the message names."""
+    """Carry out the step for the rollover that the message names, or one turn of its work on a group's devices."""
     with invoked(context) as ports:
-        carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports, effect=begin_check)
+        if not take_turn(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports):
+            carry_out(Step.VERIFY_CONTAINMENT, nudge.get_body(), ports, effect=begin_check)
 
 
 def begin_check(rollover: Rollover, _seen: Observation, act: Act, services: Services) -> None:

@@ -208,6 +208,25 @@ class Twin:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A device as its twin shows it: one read, from the quota of twins, and none from that of the registry."""
+
+    device_id: str
+    identity_etag: str
+    """The ETag of the identity (``deviceEtag``), not of the twin."""
+    enabled: bool
+    authentication: str
+    primary: str | None
+    secondary: str | None
+    connected: bool
+    twin: Twin
+
+    def thumbprints(self) -> tuple[str, ...]:
+        """The distinct thumbprints that the hub accepts from this device."""
+        return tuple(dict.fromkeys(t for t in (self.primary, self.secondary) if t))
+
+
+@dataclass(frozen=True)
 class Removed:
     """What is kept of a hub identity when it is deleted: its twin goes with it (azure-docs#75861)."""
 
@@ -274,6 +293,47 @@ def parse_registration(state: Mapping[str, Any] | None) -> Registration | None:
         assigned_hub=state.get("assignedHub"),
         device_id=state.get("deviceId"),
     )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A device that tried to register through an enrollment group."""
+
+    registration_id: str
+    device_id: str
+    """As registered; the registration ID where DPS names none: a group's devices have it for their ID (azure-docs
+    concepts-service)."""
+    status: str
+    last_updated: datetime | None
+    assigned_hub: str | None
+
+
+@dataclass(frozen=True)
+class Members:
+    """One page of a group's devices."""
+
+    members: tuple[Member, ...]
+    more: str | None
+    """Where the next page begins; None on the last one."""
+
+
+def parse_member(state: Mapping[str, Any]) -> Member:
+    """Read the registration record of a group's device.
+
+    Raises:
+        BadInput: it lacks what every record has.
+    """
+    try:
+        updated = state.get("lastUpdatedDateTimeUtc")
+        return Member(
+            registration_id=state["registrationId"],
+            device_id=state.get("deviceId") or state["registrationId"],
+            status=state.get("status") or "unassigned",
+            last_updated=parse_time(updated) if updated else None,
+            assigned_hub=state.get("assignedHub"),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInput(f"not a registration record: {type(error).__name__} {error}") from None
 
 
 def parse_time(text: str) -> datetime:

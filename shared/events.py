@@ -41,6 +41,7 @@ class LogEvent(StrEnum):
     REFUSAL_UNEXPLAINED = "refusal_unexplained"
     HUB_SIZE_UNREAD = "hub_size_unread"
     TELEMETRY_FAILED = "telemetry_failed"
+    FLEET_THROTTLED = "fleet_throttled"
 
 
 class Lifecycle(StrEnum):

@@ -1,10 +1,54 @@
-"""How far a work on a group's whole fleet has come, as decisions see it. Pure.
+"""The works on a group's whole fleet, and how far one has come, as decisions see it. Pure.
 
-A *work* is what one step does to every device of a group: ``evict`` (its identity leaves the hub), ``check`` (is it
-gone?), ``wave`` (the device is asked to register again), ``restore`` (its twin is put back).
+A *work* is what one step does to every device of a group, in *batches* of at most a hundred.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.rollover import Outcome, Plan, Rollover, Step
+
+
+class Work(StrEnum):
+    """What is done to every device."""
+
+    EVICT = "evict"
+    """Its identity leaves the hub; its twin is kept."""
+    CHECK = "check"
+    """Its identity is read back: gone."""
+    WAVE = "wave"
+    """It is asked to register again, in waves."""
+    RESTORE = "restore"
+    """Its twin is put back once it is back."""
+
+    @property
+    def step(self) -> Step:
+        """The step whose queue wakes it."""
+        return _STEPS[self]
+
+
+_STEPS: Mapping[Work, Step] = {
+    Work.EVICT: Step.REMOVE_HUB_REGISTRATION,
+    Work.CHECK: Step.VERIFY_CONTAINMENT,
+    Work.WAVE: Step.INVOKE_REPROVISION_JOB,
+    Work.RESTORE: Step.RESTORE_TWIN,
+}
+
+
+BUILT = frozenset({Work.EVICT, Work.CHECK})
+"""The works that there are by now (``shared.fleet_work.TURNS``)."""
+_NEEDED: Mapping[Plan, frozenset[Work]] = {
+    Plan.GROUP_EXPIRY: frozenset({Work.WAVE}),
+    Plan.GROUP_BREACH: frozenset({Work.EVICT, Work.CHECK, Work.RESTORE}),
+}
+
+
+def why_not_yet(plan: Plan, works: frozenset[Work]) -> str | None:
+    """Why a group cannot be rolled by this plan: half of a plan would leave its devices outside. None when it can."""
+    missing = sorted(_NEEDED[plan] - works)
+    return f"this release cannot do the plan {plan}: the work {missing[0]} is missing" if missing else None
 
 
 @dataclass(frozen=True)
@@ -16,6 +60,10 @@ class Wave:
     moved: int
     asked: bool
     stragglers: tuple[str, ...] = ()
+    reachable: int = 0
+    """How many were connected when it was planned, or have moved: the others say nothing of the incoming CA."""
+    asked_at: datetime | None = None
+    """When the last of its devices were first asked."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +84,10 @@ class FleetProgress:
     """Why no further device is asked."""
     threshold_reached: bool = False
     """So many are done that the rest may not hold up the others (waves, restore)."""
+    seconds_left: float | None = None
+    """The least time that the hub's quota leaves for the rest; None where that does not bound it."""
+    digest: str = ""
+    """Of every batch as it stands, so that a record of the rollover's chained history vouches for their rows."""
 
     @property
     def finished(self) -> bool:
@@ -46,3 +98,17 @@ class FleetProgress:
     def complete(self) -> bool:
         """Whether it is done for every device."""
         return self.finished and self.done == self.devices
+
+
+def may_go_on(rollover: Rollover, work: Work, round_: int) -> bool:
+    """Whether a work's turn may still touch devices: the rollover is at the step that it belongs to.
+
+    Restoring goes on when the rollover is done: it ends at its threshold, and who comes later gets the twin, too. So do
+    the waves while the outgoing certificate waits for its end.
+    """
+    if rollover.outcome is Outcome.DONE:
+        return work is Work.RESTORE and rollover.round == round_
+    if rollover.outcome is not None or rollover.awaits_approval or rollover.round != round_:
+        return False
+    late = work is Work.WAVE and rollover.next_step is Step.DELETE_PRIMARY
+    return late or rollover.next_step is work.step

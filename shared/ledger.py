@@ -54,6 +54,8 @@ class Write:
 
     row: Row
     etag: str | None = None
+    merge: bool = False
+    """Only the columns that are named are replaced."""
 
 
 class Table(Protocol):

@@ -481,7 +481,9 @@ def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
 def reopened(rollover: Rollover, now: datetime) -> Rollover:
     """A rollover that ended without being done, going on where it was, with all its patience."""
     open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
-    return replace(_arrived(open_again, now), backs=0, reopened_at=now)
+    # What was given up on a group's devices is tried again, by another round of the work; who moved stays moved.
+    round_ = rollover.round + (rollover.plan is Plan.GROUP_BREACH)
+    return replace(_arrived(open_again, now), backs=0, reopened_at=now, round=round_)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:

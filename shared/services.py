@@ -17,17 +17,16 @@ from shared.authority import DpsCertificate
 from shared.callers import Callers, NobodyMayCall
 from shared.certificate import Certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Registration, Twin
-from shared.errors import ServiceRefused
+from shared.enrollment import Enrollment, HubIdentity, Members, Registration, Shown, Twin
 from shared.events import LogEvent, log
-from shared.fleet import FleetProgress
+from shared.fleet_ledger import Fleets
 from shared.group import Group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
 from shared.previews import Previews
-from shared.rollover import Rollover
+from shared.quota import Quota
 from shared.seen import Issuance, Job, VaultVersion
 from shared.settings import Settings, read_settings
 from shared.tracing import within
@@ -65,6 +64,16 @@ class Provisioning(Protocol):
             Conflict: there is one.
         """
 
+    def members(self, group_id: str, after: str | None) -> Members:
+        """The next page, of a hundred or fewer, of the devices that registered through a group.
+
+        Raises:
+            ServiceRefused: it cannot go on where the last page ended; start over.
+        """
+
+    def registration(self, registration_id: str) -> Registration | None:
+        """The registration record of a device; None when it never registered."""
+
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the enrollment that was read (If-Match).
 
@@ -101,6 +110,20 @@ class Hub(Protocol):
             NotFound: it is gone.
         """
 
+    def shown(self, device_id: str) -> Shown | None:
+        """The device as its twin shows it; None when there is no such device."""
+
+    def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:
+        """Delete up to a hundred identities as they were shown (each by its ETag), in one call; their twins go with
+        them. Gives the code of each that failed, by device ID.
+
+        Raises:
+            ServiceRefused: the call was refused as a whole.
+        """
+
+    def quota(self) -> Quota:
+        """Tier and units of the hub."""
+
     def twin(self, device_id: str) -> Twin | None:
         """Tags and desired properties of a device; None when there is no such device."""
 
@@ -113,6 +136,13 @@ class Hub(Protocol):
 
     def start_method_job(self, job_id: str, device_id: str, method: str, payload: Mapping[str, Any]) -> None:
         """Start a job that calls a direct method of one device.
+
+        Raises:
+            Conflict: a job with this ID exists.
+        """
+
+    def start_fleet_job(self, job_id: str, device_ids: Sequence[str], method: str, payload: Mapping[str, Any]) -> None:
+        """The same, of several devices; their IDs take 6,000 characters at most.
 
         Raises:
             Conflict: a job with this ID exists.
@@ -231,30 +261,6 @@ class Authorities(Protocol):
         """
 
 
-class Fleet(Protocol):
-    """The works on a group's devices, batch by batch (``shared.fleet``)."""
-
-    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
-        """How far a work is in the rollover's present round; None when it is not begun."""
-
-    def begin(self, rollover: Rollover, work: str) -> None:
-        """Begin a work: note it, so that it goes on by itself.
-
-        Raises:
-            Conflict: it is begun already.
-        """
-
-
-class NoFleet:
-    """What stands in until the works on fleets are built."""
-
-    def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
-        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
-
-    def begin(self, rollover: Rollover, work: str) -> None:
-        raise ServiceRefused(f"{rollover.id}: the work {work} is not built")
-
-
 class Topic(Protocol):
     """The custom topic that lifecycle events go to."""
 
@@ -274,7 +280,7 @@ class Services:
     hub: Hub
     vault: Vault
     authorities: Authorities
-    fleet: Fleet
+    fleet: Fleets
     ledger: Ledger
     previews: Previews
     devices: Devices
@@ -335,7 +341,11 @@ def services() -> Services:
 
     logging.getLogger("azure").setLevel(logging.WARNING)  # else each request of an SDK is a dozen lines
     credential = DefaultAzureCredential(managed_identity_client_id=os.environ.get("AZURE_CLIENT_ID"))
-    table, nudges = open_storage(settings, credential)
+    table, fleets, nudges = open_storage(settings, credential)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     issuer, audience = settings.entra_issuer, settings.entra_audience
     return Services(
         provisioning=ProvisioningClient(settings, credential),
@@ -344,7 +354,7 @@ def services() -> Services:
         authorities=AuthoritiesClient(settings, dps, credential)
         if (dps := settings.dps_resource_id)
         else NoAuthorities(),
-        fleet=NoFleet(),
+        fleet=Fleets(fleets, nudges, settings, now),
         ledger=Ledger(table),
         previews=Previews(table),
         devices=Devices(table),
@@ -353,7 +363,7 @@ def services() -> Services:
         topic=TopicClient(settings, credential),
         callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),
         settings=settings,
-        now=lambda: datetime.now(UTC),
+        now=now,
     )
 
 

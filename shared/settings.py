@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from shared.errors import Misconfigured
 from shared.seen import Policy
 from shared.target import Due
+from shared.waves import WavePolicy
 
 STORAGE = "RolloverStorage"
 """Prefix of the storage connection settings, and the ``connection`` of every queue trigger."""
@@ -50,6 +51,8 @@ class Settings:
     """Who issues the tokens of those who call the HTTP API: ``https://login.microsoftonline.com/<tenant>/v2.0``."""
     entra_audience: str | None
     """Whom such a token must be for: the client ID of the API's app registration. None closes the API."""
+    waves: WavePolicy
+    """How many devices of a group are asked to move at once, and how many are enough."""
     breach_fuse: int
     """How many devices one breach may touch before a second person must agree; 0: always."""
     verify_challenge_resource: bool
@@ -95,6 +98,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         reprovision_method=environment.get("REPROVISION_METHOD", "reprovision"),
         entra_issuer=issuer,
         entra_audience=audience,
+        waves=WavePolicy(
+            canary=reader.count("WAVE_CANARY", 5, least=1),
+            growth=reader.count("WAVE_GROWTH", 4, least=2),
+            moved_share=reader.share("WAVE_MOVED_SHARE", 0.95),
+            abort_share=reader.share("WAVE_ABORT_SHARE", 0.1),
+            patience=timedelta(minutes=reader.number("WAVE_PATIENCE_MINUTES", 60, MANY_DAYS)),
+            complete_share=reader.share("FLEET_COMPLETE_SHARE", 0.98),
+        ),
         breach_fuse=reader.count("BREACH_FUSE", 10),
         verify_challenge_resource=reader.choice("KEY_VAULT_VERIFY_CHALLENGE_RESOURCE", ("true", "false"), "true")
         == "true",
@@ -153,11 +164,22 @@ class _Reader:
         self._problems.append(f"{name} must be a positive number below {below:g}, not {_shown(str(text))}")
         return default
 
-    def count(self, name: str, default: int) -> int:
+    def count(self, name: str, default: int, least: int = 0) -> int:
         text = self._environment.get(name, str(default)).strip()
-        if re.fullmatch(r"0|[1-9][0-9]{0,5}", text):
+        if re.fullmatch(r"0|[1-9][0-9]{0,5}", text) and int(text) >= least:
             return int(text)
-        self._problems.append(f"{name} must be a whole number from 0 to 999999, not {_shown(text)}")
+        self._problems.append(f"{name} must be a whole number from {least} to 999999, not {_shown(text)}")
+        return default
+
+    def share(self, name: str, default: float) -> float:
+        text = self._environment.get(name)
+        try:
+            value = default if text is None else float(text)
+        except ValueError:
+            value = math.nan
+        if 0 < value <= 1:
+            return value
+        self._problems.append(f"{name} must be a number above 0, and 1 at most, not {_shown(str(text))}")
         return default
 
     def resource(self, name: str, kind: str) -> str | None:

@@ -55,6 +55,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.REFUSAL_UNEXPLAINED: ("registration_id", "device_id", "at", "why"),
     LogEvent.TELEMETRY_FAILED: ("why",),
     LogEvent.HUB_SIZE_UNREAD: ("why",),
+    LogEvent.FLEET_THROTTLED: ("rollover_id", "work", "batch"),
 }
 """Every log event there is, with the fields that it may have."""
 

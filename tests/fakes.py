@@ -5,6 +5,7 @@ They are not the stand-in (``local/azure``), share no code with it, and are fast
 
 import base64
 import copy
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,20 +19,33 @@ from shared.authority import DpsCertificate
 from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
-from shared.enrollment import Enrollment, HubIdentity, Registration, Twin, parse_enrollment, parse_registration
+from shared.enrollment import (
+    Enrollment,
+    HubIdentity,
+    Members,
+    Registration,
+    Shown,
+    Twin,
+    parse_enrollment,
+    parse_member,
+    parse_registration,
+)
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceRefused, ServiceUnavailable
-from shared.fleet import FleetProgress
+from shared.fleet import FleetProgress, Work
+from shared.fleet_ledger import Fleets
 from shared.group import Group, parse_group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
 from shared.previews import Previews
+from shared.quota import Quota
 from shared.rollover import Rollover, Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
 from shared.target import Due
 from shared.tracing import here
+from shared.waves import WavePolicy
 from tests.certificates import NOW
 
 HUB = "hub.azure-devices.net"
@@ -63,6 +77,8 @@ class InMemoryTable:
 
     def commit(self, writes: Sequence[Write]) -> list[str]:
         assert len({w.row["PartitionKey"] for w in writes}) == 1, "a transaction is within one partition"
+        assert len({w.row["RowKey"] for w in writes}) == len(writes) <= 100, "at most 100 rows, each once"
+        assert sum(len(json.dumps(w.row).encode()) for w in writes) < 4 << 20, "a transaction has 4 MiB at most"
         for write in writes:
             key = (write.row["PartitionKey"], write.row["RowKey"])
             current = self.rows.get(key)
@@ -72,9 +88,30 @@ class InMemoryTable:
         etags = []
         for write in writes:
             self.version += 1
-            self.rows[write.row["PartitionKey"], write.row["RowKey"]] = (dict(write.row), self.version)
+            key = (write.row["PartitionKey"], write.row["RowKey"])
+            kept = self.rows[key][0] if write.merge else {}
+            self.rows[key] = (kept | write.row, self.version)
             etags.append(str(self.version))
         return etags
+
+    def slice(
+        self,
+        partition: str,
+        first: str,
+        beyond: str,
+        *,
+        columns: Sequence[str] | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+    ) -> Iterator[tuple[Row, str]]:
+        for (where, key), (row, version) in sorted(self.rows.items()):
+            if where != partition or not first <= key < beyond:
+                continue
+            if (due is not None or is_open) and not row["open"]:
+                continue
+            if due is not None and not "" < row["due_at"] <= due:
+                continue
+            yield {name: row[name] for name in columns or row if name in row}, str(version)
 
     def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
@@ -137,8 +174,8 @@ class InMemoryDps:
         self.enrolled: dict[str, dict[str, Any]] = {}
         self.grouped: dict[str, dict[str, Any]] = {}
         self.registrations: dict[str, dict[str, Any]] = {}
-        self.members: dict[str, list[str]] = {}
-        """Group ID, in lower case → who registered through it."""
+        self.members_of: dict[str, list[str]] = {}
+        """Registration IDs by group, in the order in which they are listed."""
         self.mirror_primary = mirror_primary
         self._clock = clock
         self._version = 0
@@ -256,7 +293,7 @@ class InMemoryDps:
         return parse_group(copy.deepcopy(body)) if body is not None else None
 
     def group_registrations(self, group_id: str) -> Iterator[Registration]:
-        for name in self.members.get(group_id.lower(), []):
+        for name in self.members_of.get(group_id.lower(), []):
             if (found := parse_registration(self.registrations.get(name.lower()))) is not None:
                 yield found
 
@@ -287,8 +324,21 @@ class InMemoryDps:
         new["etag"] = str(self._version)
         self.grouped[group.enrollment_group_id.lower()] = new
 
-    def registered(self, registration_id: str, hub: str = HUB) -> None:
-        """Note a completed registration."""
+    def members(self, group_id: str, after: str | None) -> Members:
+        names = self.members_of.get(group_id.lower(), [])
+        first = int(after or 0)
+        states = [self.registrations[name.lower()] for name in names[first : first + 100]]
+        more = str(first + 100) if len(names) > first + 100 else None
+        return Members(tuple(parse_member(copy.deepcopy(state)) for state in states), more)
+
+    def registration(self, registration_id: str) -> Registration | None:
+        return parse_registration(self.registrations.get(registration_id.lower()))
+
+    def registered(self, registration_id: str, hub: str = HUB, group: str | None = None) -> None:
+        """Note a completed registration, through a group or not."""
+        names = self.members_of.setdefault(group.lower(), []) if group else []
+        if registration_id not in names:
+            names.append(registration_id)
         self.registrations[registration_id.lower()] = {
             "registrationId": registration_id,
             "deviceId": registration_id,
@@ -362,6 +412,7 @@ class InMemoryHub:
         self.twins: dict[str, Twin] = {}
         self.jobs: dict[str, Job] = {}
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.tier = Quota("S3", 1)
         self._version = 0
 
     def provision(self, device_id: str, sha256_thumbprint: str) -> None:
@@ -400,6 +451,30 @@ class InMemoryHub:
         del self.identities[identity.device_id]
         self.twins.pop(identity.device_id, None)
 
+    def shown(self, device_id: str) -> Shown | None:
+        one, twin = self.identities.get(device_id), self.twin(device_id)
+        if one is None or twin is None:
+            return None
+        return Shown(
+            device_id, one.etag, one.enabled, one.authentication, one.primary, one.secondary, one.connected, twin
+        )
+
+    def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:
+        assert 0 < len(found) <= 100, "a bulk call takes up to a hundred devices"
+        failed = {}
+        for one in found:
+            current = self.identities.get(one.device_id)
+            if current is None:
+                failed[one.device_id] = "DeviceNotFound"
+            elif current.etag != one.identity_etag:
+                failed[one.device_id] = "PreconditionFailed"
+            else:
+                self.delete(current)
+        return failed
+
+    def quota(self) -> Quota:
+        return self.tier
+
     def twin(self, device_id: str) -> Twin | None:
         if device_id not in self.identities:
             return None
@@ -430,12 +505,24 @@ class InMemoryHub:
         self.asked.append((device_id, payload))
         self.jobs[job_id] = Job(finished=True, summary="completed: 1 answered, 0 not reached")
 
+    def start_fleet_job(self, job_id: str, device_ids: Sequence[str], method: str, payload: Mapping[str, Any]) -> None:
+        assert sum(len(one) + 4 for one in device_ids) < 8192, "a condition has 8,192 characters at most"
+        if job_id in self.jobs:
+            raise Conflict("409")
+        self.asked += [(device_id, payload) for device_id in device_ids]
+        self.jobs[job_id] = Job(finished=True, summary=f"completed: {len(device_ids)} answered, 0 not reached")
+
     def job(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
 
 
 class InMemoryFleet:
     """Works on the devices of groups, each done in one go when it is begun; a wave only asks."""
+
+    works = frozenset(Work)
+
+    def open_works(self) -> Iterator[tuple[Any, ...]]:
+        return iter(())
 
     def __init__(self, hub: InMemoryHub, dps: InMemoryDps) -> None:
         self.hub = hub
@@ -449,7 +536,7 @@ class InMemoryFleet:
     def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
         if (rollover.id, work, rollover.round) not in self.begun:
             return None
-        devices = self.dps.members.get((rollover.group_id or "").lower(), [])
+        devices = self.dps.members_of.get((rollover.group_id or "").lower(), [])
         left = [one for one in devices if not self._is_done(one, work)]
         done = len(devices) - len(left)
         return FleetProgress(
@@ -475,7 +562,7 @@ class InMemoryFleet:
             raise Conflict("begun already")
         self.begun.append(key)
         if work == "evict":
-            for device_id in self.dps.members.get((rollover.group_id or "").lower(), []):
+            for device_id in self.dps.members_of.get((rollover.group_id or "").lower(), []):
                 self.hub.identities.pop(device_id, None)
 
 
@@ -610,6 +697,7 @@ def some_settings(**policy: Any) -> Settings:
         reprovision_method="reprovision",
         entra_issuer="https://entra.example/tenant/v2.0",
         entra_audience="api",
+        waves=WavePolicy(),
         breach_fuse=10,
         verify_challenge_resource=True,
     )
@@ -628,8 +716,9 @@ class World:
     topic: RecordedTopic
     callers: InMemoryCallers
     settings: Settings
-    fleet: InMemoryFleet
+    fleet: InMemoryFleet | None
     authorities: InMemoryAuthorities = field(default_factory=InMemoryAuthorities)
+    fleets: InMemoryTable = field(default_factory=InMemoryTable)
 
     @property
     def services(self) -> Services:
@@ -639,7 +728,7 @@ class World:
             hub=self.hub,
             vault=self.vault,
             authorities=self.authorities,
-            fleet=self.fleet,
+            fleet=self.fleet or Fleets(self.fleets, self.nudges, self.settings, self.clock),
             ledger=Ledger(self.table),
             previews=Previews(self.table),
             devices=Devices(self.table),

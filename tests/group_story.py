@@ -45,7 +45,7 @@ def a_group_story(*, by_reference: bool = False, **policy: object) -> World:
         [old], {"rollover-group": GROUP}, keys={NEW_ROOT.sha256_thumbprint: _NEW_ROOT.key}
     )
     world.vault.issues = lambda _: new
-    world.dps.members[GROUP] = list(DEVICES)
+    world.dps.members_of[GROUP] = list(DEVICES)
     for device_id in DEVICES:
         world.dps.registered(device_id)
         world.hub.provision(device_id, device_id.upper())

@@ -60,6 +60,12 @@ var applicationSettings = union(
     REPROVISION_METHOD: 'reprovision'
     CONTAINMENT_SETTLE_SECONDS: '60'
     BREACH_FUSE: '10'
+    WAVE_CANARY: '5'
+    WAVE_GROWTH: '4'
+    WAVE_MOVED_SHARE: '0.95'
+    WAVE_ABORT_SHARE: '0.1'
+    WAVE_PATIENCE_MINUTES: '60'
+    FLEET_COMPLETE_SHARE: '0.98'
     KEY_VAULT_VERIFY_CHALLENGE_RESOURCE: 'true'
     ARM_ENDPOINT: environment().resourceManager
     DPS_RESOURCE_ID: dpsResourceId

@@ -1,19 +1,26 @@
 """IoT Hub service API: device identities, queries and jobs (azure-iot-hub 2.7)."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import batched
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, JobRequest, QuerySpecification, TwinProperties
+from azure.iot.hub.models import (
+    CloudToDeviceMethod,
+    ExportImportDevice,
+    JobRequest,
+    QuerySpecification,
+    TwinProperties,
+)
 from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
-from shared.enrollment import HubIdentity, Twin, parse_time
-from shared.errors import NotFound
+from shared.enrollment import HubIdentity, Shown, Twin, parse_time
+from shared.errors import NotFound, ServiceRefused
+from shared.quota import Quota
 from shared.seen import Job
 from shared.settings import Settings
 
@@ -136,19 +143,66 @@ class HubClient:
         with answers_of(self._name, f"DELETE device {identity.device_id}"):
             self._registry.delete_device(identity.device_id, identity.etag)
 
+    def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:
+        """Delete up to a hundred identities as they were shown; the codes of those that failed, by device ID.
+
+        The hub answers 400 with the body of a success when some failed, and the SDK returns both. A 400 of another
+        shape comes back as a result that says nothing.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused: also when the call was refused as a whole.
+        """
+        items = [
+            ExportImportDevice(id=one.device_id, e_tag=one.identity_etag, import_mode="deleteIfMatchETag")
+            for one in found
+        ]
+        with answers_of(self._name, "the bulk deletion"):
+            result = self._registry.bulk_create_or_update_devices(items)
+        if result.is_successful is True:
+            return {}
+        if not result.errors:
+            raise ServiceRefused(f"{self._name} refused the bulk deletion as a whole")
+        codes = {error.device_id: error.error_code or "unknown" for error in result.errors}
+        ours = {one.device_id for one in found}
+        # An error that names none of ours says that something failed, and not what.
+        return codes if codes.keys() <= ours else dict.fromkeys(ours, "unknown") | codes
+
+    def quota(self) -> Quota:
+        """Tier and units of the hub: the smallest there is, until they are read."""
+        return Quota()
+
+    def shown(self, device_id: str) -> Shown | None:
+        """The device as its twin shows it; None when there is no such device.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused.
+        """
+        found = self._twin(device_id)
+        if found is None:
+            return None
+        thumbprints = found.x509_thumbprint
+        return Shown(
+            device_id=found.device_id,
+            identity_etag=found.device_etag or "",
+            enabled=found.status == "enabled",
+            authentication=found.authentication_type or "none",
+            primary=_thumbprint(thumbprints and thumbprints.primary_thumbprint),
+            secondary=_thumbprint(thumbprints and thumbprints.secondary_thumbprint),
+            connected=found.connection_state == "Connected",
+            twin=_service_part(found),
+        )
+
     def twin(self, device_id: str) -> Twin | None:
         """Tags and desired properties; None when there is no such device."""
+        found = self._twin(device_id)
+        return _service_part(found) if found else None
+
+    def _twin(self, device_id: str) -> Any:
         try:
             with answers_of(self._name, f"GET twin {device_id}"):
-                found = self._registry.get_twin(device_id)
+                return self._registry.get_twin(device_id)
         except NotFound:
             return None
-        desired = (found.properties.desired if found.properties else None) or {}
-        return Twin(
-            etag=found.etag,
-            tags=dict(found.tags or {}),
-            desired={name: value for name, value in desired.items() if not name.startswith("$")},
-        )
 
     def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
         """Replace tags and desired properties as they were read; reported properties are the device's own.
@@ -166,14 +220,22 @@ class HubClient:
         Raises:
             Conflict: a job with this ID exists. Others as the hub says; 429 when too many jobs are active.
         """
-        quoted = device_id.replace("'", "''")
+        self.start_fleet_job(job_id, [device_id], method, payload)
+
+    def start_fleet_job(self, job_id: str, device_ids: Sequence[str], method: str, payload: Mapping[str, Any]) -> None:
+        """The same, of several devices. The hub takes a condition of 8,192 characters.
+
+        Raises:
+            As ``start_method_job``.
+        """
+        listed = ", ".join("'" + one.replace("'", "''") + "'" for one in device_ids)
         job = JobRequest(
             job_id=job_id,
             type="scheduleDeviceMethod",
             cloud_to_device_method=CloudToDeviceMethod(
                 method_name=method, payload=dict(payload), response_timeout_in_seconds=METHOD_SECONDS
             ),
-            query_condition=f"deviceId IN ['{quoted}']",
+            query_condition=f"deviceId IN [{listed}]",
             max_execution_time_in_seconds=JOB_SECONDS,
         )
         # Without the job's ID: it is another one at each try, and a wait for the same reason must read the same.
@@ -193,6 +255,15 @@ class HubClient:
             summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
         unanswered = counted is not None and bool(counted.failed_count) and not counted.succeeded_count
         return Job(finished=response.status in FINISHED, summary=summary, unanswered=unanswered)
+
+
+def _service_part(found: Any) -> Twin:
+    desired = (found.properties.desired if found.properties else None) or {}
+    return Twin(
+        etag=found.etag,
+        tags=dict(found.tags or {}),
+        desired={name: value for name, value in desired.items() if not name.startswith("$")},
+    )
 
 
 def _time(value: Any) -> datetime | None:

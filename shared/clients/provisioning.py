@@ -9,13 +9,15 @@ from azure.core.credentials import TokenCredential
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 
 from shared.clients.answers import NO_RETRY, answers_of
-from shared.enrollment import Enrollment, Registration, parse_enrollment, parse_registration
+from shared.enrollment import Enrollment, Members, Registration, parse_enrollment, parse_member, parse_registration
 from shared.errors import NotFound
 from shared.group import Group, parse_group
 from shared.settings import Settings
 
 EVERYTHING = {"query": "SELECT *"}
 PAGE = 1000
+MEMBERS = 100
+"""Devices a page: as many as one bulk call of the hub takes."""
 
 
 class ProvisioningClient:
@@ -41,12 +43,31 @@ class ProvisioningClient:
         enrollment = parse_enrollment(body)
         if body.get("registrationState") is not None:
             return enrollment
+        return replace(enrollment, registration=self.registration(registration_id))
+
+    def registration(self, registration_id: str) -> Registration | None:
+        """The registration record; None when the device never registered.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused.
+        """
         try:
             with answers_of(self._name, f"GET registration {registration_id}"):
-                state = self._client.device_registration_state.get(registration_id)
+                return parse_registration(self._client.device_registration_state.get(registration_id))
         except NotFound:
-            return enrollment
-        return replace(enrollment, registration=parse_registration(state))
+            return None
+
+    def members(self, group_id: str, after: str | None) -> Members:
+        """The next page of the devices that registered through a group, or tried to.
+
+        Raises:
+            NotFound: there is no such group.
+            BadInput, ServiceUnavailable, ServiceRefused.
+        """
+        with answers_of(self._name, f"the query of registrations of {group_id}"):
+            pages = self._client.device_registration_state.query(group_id, top=MEMBERS).by_page(after)
+            states = list(next(pages, ()))
+            return Members(tuple(parse_member(state) for state in states), pages.continuation_token or None)
 
     def enrollments(self) -> Iterator[Enrollment]:
         """Every individual enrollment, read page by page as it is asked for; without registration records.

@@ -19,22 +19,25 @@ from shared.rollover import Step
 from shared.settings import Settings
 
 TABLE = "rollovers"
+FLEETS = "fleets"
 NEVER = -1
 
 
-def open_storage(settings: Settings, credential: TokenCredential) -> tuple["StoredTable", Nudges]:
-    """The table and the queues, by connection string or by identity, whichever the settings hold."""
+def open_storage(settings: Settings, credential: TokenCredential) -> tuple["StoredTable", "StoredTable", Nudges]:
+    """The ledger's table, that of the works on fleets, and the queues: by connection string or by identity, whichever
+    the settings hold."""
     if settings.storage_connection:
         tables = TableServiceClient.from_connection_string(settings.storage_connection)
         queues = QueueServiceClient.from_connection_string(settings.storage_connection)
     else:
         tables = TableServiceClient(str(settings.table_url), credential=credential)
         queues = QueueServiceClient(str(settings.queue_url), credential=credential)
-    return StoredTable(tables.get_table_client(TABLE)), QueuedNudges(queues)
+    ledger, fleets = (StoredTable(tables.get_table_client(name)) for name in (TABLE, FLEETS))
+    return ledger, fleets, QueuedNudges(queues)
 
 
 class StoredTable:
-    """The ledger's table. Made when it is not there."""
+    """A table. Made when it is not there."""
 
     def __init__(self, client: TableClient) -> None:
         self._client = client
@@ -74,7 +77,7 @@ class StoredTable:
                 operations.append(("create", write.row))
             else:
                 options: Mapping[str, Any] = {
-                    "mode": UpdateMode.REPLACE,
+                    "mode": UpdateMode.MERGE if write.merge else UpdateMode.REPLACE,
                     "etag": write.etag,
                     "match_condition": MatchConditions.IfNotModified,
                 }
@@ -97,9 +100,37 @@ class StoredTable:
             # The SDK replaces a parameter only where blanks stand on both sides of it.
             parts.append("( ( open eq true and due_at le @due ) or unpublished eq true )")
             values["due"] = due
+        yield from self._query(parts, values, None)
+
+    def slice(
+        self,
+        partition: str,
+        first: str,
+        beyond: str,
+        *,
+        columns: Sequence[str] | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+    ) -> Iterator[tuple[Row, str]]:
+        """Rows of a partition from key ``first`` to before ``beyond``, page after page, with ETags."""
+        parts = ["PartitionKey eq @partition and RowKey ge @first and RowKey lt @beyond"]
+        values: dict[str, Any] = {"partition": partition, "first": first, "beyond": beyond}
+        if due is not None or is_open:
+            parts.append("open eq true")
+        if due is not None:
+            parts.append("due_at gt '' and due_at le @due")
+            values["due"] = due
+        yield from self._query(parts, values, columns)
+
+    def _query(
+        self, parts: Sequence[str], values: Mapping[str, Any], columns: Sequence[str] | None
+    ) -> Iterator[tuple[Row, str]]:
         try:
             with answers_of("table", "a query"):
-                for found in self._client.query_entities(" and ".join(parts), parameters=values):
+                query = " and ".join(parts)
+                for found in self._client.query_entities(
+                    query, parameters=dict(values), select=list(columns) if columns else None
+                ):
                     yield dict(found), str(found.metadata["etag"])
         except NotFound:
             return

@@ -76,7 +76,7 @@ class Flaky:
             hub=self,
             vault=_Vault(self),
             authorities=stage.world.authorities,
-            fleet=stage.world.fleet,
+            fleet=stage.world.services.fleet,
             ledger=Ledger(self),
             previews=Previews(self),
             nudges=self,

@@ -126,7 +126,7 @@ def test_another_group_that_trusts_the_ca_is_no_containment():
 def test_a_thumbprint_that_two_groups_trust_rolls_both_by_one_call():
     world = a_group_story(by_reference=True)
     world.dps.enroll_group("line-2", ca_references=["line-root"])
-    world.dps.members["line-2"] = ["valve-1"]
+    world.dps.members_of["line-2"] = ["valve-1"]
     world.vault.kept["line-2-ca"] = replace(
         world.vault.kept[CERTIFICATE], versions=[OLD_ROOT], tags={"rollover-group": "line-2"}
     )

@@ -437,7 +437,7 @@ def a_group_state(knobs: GroupKnobs) -> GroupState:
         state.dps.enroll_group(GROUP, OLD)
         if knobs.shared_ca:
             state.dps.enroll_group("h", OLD)
-    state.dps.members[GROUP] = list(FLEET)
+    state.dps.members_of[GROUP] = list(FLEET)
     for device_id in FLEET:
         state.dps.registered(device_id)
         state.hub.provision(device_id, "L-o")

@@ -1,0 +1,154 @@
+"""Evicting a batch of devices from the hub, and reading back that they are gone.
+
+Read (by twins: one answer shows identity and twin), keep the twins, delete in one call under the ETags read. Whatever
+is killed or lost in between, the next turn reads again: an identity that is gone is done, a kept twin stays the first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from shared.enrollment import Shown
+from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
+from shared.fleet import Work
+from shared.fleet_rows import LARGEST_BATCH, Device, Standing
+from shared.fleet_turn import Turn, Turned
+from shared.kept_twins import Kept
+from shared.lines import Lane
+
+MOST_TRIES = 6
+"""How often an identity is tried whose own error keeps it at the hub."""
+AGAIN = timedelta(seconds=10)
+"""A look that found an identity back is repeated not before this."""
+GONE = "the hub has no identity"
+
+
+def evict(turn: Turn) -> Turned:
+    """One turn of eviction: who is still there is deleted."""
+    shown, throttled, lane = _read(turn)
+    devices = _looked_at(turn, shown, GONE)
+    there = _to_go(devices, shown)
+    batch = turn.batch.with_devices(devices)
+    if not there:
+        return Turned(batch, lane, throttled=throttled)
+    try:
+        deleted, refused = _delete(turn, devices, there)
+    except ServiceUnavailable as error:
+        return Turned(batch, Lane.EVICTIONS, throttled=error)
+    return Turned(
+        replace(batch.with_devices(deleted), refused=batch.refused + refused),
+        lane if throttled else Lane.EVICTIONS,
+        throttled=throttled,
+    )
+
+
+def check(turn: Turn) -> Turned:
+    """One turn of reading back: who is there (again) is evicted, and looked for again."""
+    shown, throttled, lane = _read(turn)
+    devices = _looked_at(turn, shown, "read back: the hub has no identity")
+    back = _to_go(devices, shown)
+    if not back:
+        return Turned(turn.batch.with_devices(devices), lane, throttled=throttled)
+    try:
+        deleted, _ = _delete(turn, devices, back)
+    except ServiceUnavailable as error:
+        return Turned(turn.batch.with_devices(devices), Lane.EVICTIONS, throttled=error)
+    # Only what is read back counts here: deleted is not gone.
+    again = {
+        device_id: _tried(replace(one, standing=Standing.OPEN, tries=devices[device_id].tries), "it came back")
+        for device_id, one in deleted.items()
+    }
+    batch = turn.batch.with_devices(devices | again)
+    return Turned(batch, lane, after=AGAIN, throttled=throttled)
+
+
+def _read(turn: Turn) -> tuple[dict[str, Shown | None], ServiceUnavailable | None, Lane]:
+    """The open devices as the hub shows them, as far as it lets us; the rest is for the next turn."""
+    most = LARGEST_BATCH >> min(turn.batch.refused, 6)
+    shown: dict[str, Shown | None] = {}
+    for device in turn.batch.open:
+        try:
+            shown[device.device_id] = turn.services.hub.shown(device.device_id)
+        except ServiceUnavailable as error:
+            return shown, error, Lane.TWIN_READS
+        if sum(one is not None for one in shown.values()) == most:
+            # A call that was refused as a whole is tried with half as many, so that one bad device is found.
+            break
+    return shown, None, Lane.TWIN_READS if turn.head.work is Work.CHECK else Lane.EVICTIONS
+
+
+def _looked_at(turn: Turn, shown: Mapping[str, Shown | None], why: str) -> dict[str, Device]:
+    """The devices that were read, by ID: done where there is none, or it is not the group's; else what it accepted."""
+    devices = {}
+    for device in turn.batch.open:
+        if device.device_id not in shown:
+            continue
+        found = shown[device.device_id]
+        if found is None:
+            devices[device.device_id] = device.ended(Standing.DONE, device.why or why)
+        elif device.tried_only and (other := _not_of_the_group(turn, device, found)):
+            devices[device.device_id] = device.ended(Standing.DONE, other)
+        else:
+            before = device.before or found.thumbprints()
+            devices[device.device_id] = replace(device, before=before, connected=device.connected or found.connected)
+    return devices
+
+
+def _to_go(devices: Mapping[str, Device], shown: Mapping[str, Shown | None]) -> list[Shown]:
+    open_ = (shown[device_id] for device_id, one in devices.items() if one.standing is Standing.OPEN)
+    return [one for one in open_ if one is not None]
+
+
+def _not_of_the_group(turn: Turn, device: Device, found: Shown) -> str | None:
+    """Why an identity stays whose name only tried to register through the group.
+
+    Anybody with a leaf of the compromised CA can try so under any name, and must not get that device evicted.
+    """
+    if found.authentication not in ("selfSigned", "certificateAuthority"):
+        return f"left alone: it never got in by this group, and authenticates by {found.authentication}"
+    enrollment = turn.services.provisioning.enrollment(device.registration_id)
+    enrolled = {one.sha256_thumbprint for one in enrollment.certificates()} if enrollment else set()
+    enrolled |= {one.sha1_thumbprint for one in enrollment.certificates()} if enrollment else set()
+    if enrolled.intersection(found.thumbprints()):
+        return "left alone: it never got in by this group, and has a certificate of its own enrollment"
+    return None
+
+
+def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tuple[dict[str, Device], int]:
+    """Keep the twins, delete the identities: how each stands then, and whether the call was refused as a whole."""
+    services, now = turn.services, turn.services.now()
+    kept = [Kept(one.device_id, turn.rollover.id, now, one.identity_etag, one.twin) for one in there]
+    services.fleet.kept(turn.rollover.partition).keep(kept, lambda one: forgotten(one, turn))
+    try:
+        failed = services.hub.delete_many(there)
+    except NotAllowed:
+        raise
+    except ServiceRefused as error:
+        if len(there) > 1:
+            return {}, 1
+        failed = {there[0].device_id: str(error)}
+    after = {}
+    for one in there:
+        device, code = devices[one.device_id], failed.get(one.device_id)
+        if code is None:
+            after[one.device_id] = device.ended(Standing.DONE, "its identity was deleted; its twin is kept")
+        elif code == "DeviceNotFound":
+            after[one.device_id] = device.ended(Standing.DONE, GONE)
+        elif code.startswith("Throttl"):
+            after[one.device_id] = device
+        else:
+            after[one.device_id] = _tried(device, f"the hub did not delete it: {code}")
+    return after, 0
+
+
+def _tried(device: Device, why: str) -> Device:
+    tried = replace(device, tries=device.tries + 1)
+    return tried.ended(Standing.LEFT, why) if tried.tries >= MOST_TRIES else tried
+
+
+def forgotten(kept: Kept, turn: Turn) -> bool:
+    """Whether nobody puts back any more what an earlier rollover kept."""
+    services = turn.services
+    restoring = services.fleet.head(services.ledger.read(kept.rollover_id), Work.RESTORE)
+    since = restoring.begun_at if restoring else kept.at
+    return services.now() >= since + services.settings.policy.straggler_grace

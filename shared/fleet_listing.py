@@ -1,0 +1,115 @@
+"""Listing a fleet: page by page, each page's batches born in the transaction that moves the listing on."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import batched
+
+from shared.enrollment import Member
+from shared.errors import NotAllowed, ServiceRefused
+from shared.fleet import Work
+from shared.fleet_rows import LARGEST_BATCH, Batch, Device, Head, Standing
+from shared.lines import Lane
+from shared.quota import Quota
+from shared.rollover import Rollover
+from shared.services import Services
+from shared.waves import numbered
+
+PAGES = 20
+"""Pages a turn: no function runs longer than a minute."""
+LONGEST_TURN = timedelta(seconds=30)
+MOST_RESTARTS = 5
+
+
+def list_on(head: Head, rollover: Rollover, services: Services) -> tuple[Head, timedelta]:
+    """List some pages on; the head after them, and how long to wait for the next ones.
+
+    Raises:
+        Conflict: another turn lists at this moment.
+        ServiceUnavailable, ServiceRefused: of DPS; what was listed is kept.
+    """
+    began, pages = services.now(), 0
+    while not head.listed and pages < PAGES and services.now() - began < LONGEST_TURN:
+        try:
+            devices, cursor = _page(head, rollover, services)
+        except NotAllowed:
+            raise
+        except ServiceRefused:
+            # The continuation token may be too old, or unknown by now.
+            if head.cursor is None or head.restarts == MOST_RESTARTS:
+                raise
+            head = services.fleet.save_head(_over_again(head))
+            continue
+        pages += 1
+        after, batches = _planned(head, devices, services)
+        head = services.fleet.save_head(replace(after, cursor=cursor, listed=cursor is None), batches)
+    if head.work is Work.RESTORE or not pages:
+        return head, timedelta()
+    quota = Quota(head.tier, head.units)
+    moment = services.fleet.lines.last_place(Lane.LISTING, pages, quota)
+    return head, moment - services.now() + timedelta(seconds=pages / Lane.LISTING.rate(quota))
+
+
+def _over_again(head: Head) -> Head:
+    """The head when the listing starts over: its batches are void, what they did is seen by those that come."""
+    return replace(
+        head,
+        cursor=None,
+        restarts=head.restarts + 1,
+        first=head.batches,
+        dispatched=head.batches,
+        asked=head.batches,
+        devices=0,
+        waves=(),
+    )
+
+
+def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Device], str | None]:
+    if head.work is Work.RESTORE:
+        names, more = services.fleet.kept(head.partition).to_put_back(head.cursor, LARGEST_BATCH)
+        return [Device(name, name) for name in names], more
+    page = services.provisioning.members(str(rollover.group_id), head.cursor)
+    devices = [_device(one, services.settings.hub_hostname) for one in page.members]
+    if head.work is Work.WAVE and not head.devices:
+        devices = _connected_first(devices, services)
+    return devices, page.more
+
+
+def _device(member: Member, hub: str) -> Device:
+    device = Device(member.device_id, member.registration_id, tried_only=member.status != "assigned")
+    assigned = (member.assigned_hub or hub).lower()
+    if assigned.partition(":")[0] == hub.lower().partition(":")[0]:
+        return device
+    return device.ended(Standing.LEFT, f"DPS assigned it to another hub, {assigned}")
+
+
+def _connected_first(devices: list[Device], services: Services) -> list[Device]:
+    """The canary is taken from those that can be heard."""
+    shown = {one.device_id: services.hub.shown(one.device_id) for one in devices}
+    return sorted(devices, key=lambda one: not ((found := shown[one.device_id]) and found.connected))
+
+
+def _planned(head: Head, devices: list[Device], services: Services) -> tuple[Head, list[Batch]]:
+    """The head with these devices in new batches."""
+    if head.work is not Work.WAVE:
+        parts = [(0, list(some)) for some in batched(devices, LARGEST_BATCH, strict=False)]
+        waves = list(head.waves)
+    else:
+        parts, waves = [], list(head.waves)
+        rest = devices
+        for number, count in numbered(len(devices), head.waves, services.settings.waves):
+            for some in batched(rest[:count], LARGEST_BATCH, strict=False):
+                if number > len(waves):
+                    waves.append((head.batches + len(parts), 0))
+                waves[-1] = (waves[-1][0], waves[-1][1] + len(some))
+                parts.append((number, list(some)))
+            rest = rest[count:]
+    batches = [Batch(head.batches + offset, tuple(some), wave=wave) for offset, (wave, some) in enumerate(parts)]
+    return (
+        replace(
+            head,
+            batches=head.batches + len(batches),
+            devices=head.devices + len(devices),
+            waves=tuple(waves),
+        ),
+        batches,
+    )

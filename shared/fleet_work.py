@@ -1,0 +1,245 @@
+"""The works on a group's fleet, turn by turn; each is woken by a message and safe to repeat at any time.
+
+    <rollover>/<work>           lists on, gives batches their moments, repairs what was lost, looks whether all is done
+    <rollover>/<work>/<batch>   does what is to be done to the devices of one batch
+
+No turn sleeps, and none raises because a service throttles: the batch goes to the end of the line, and the line goes
+slower. A turn of a batch holds it for ``LEASE``; after a crash the batch is overdue then, and nudged again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.errors import BadInput, Conflict, NotFound, RolloverError, ServiceUnavailable
+from shared.events import LogEvent, log
+from shared.fleet import Work, may_go_on
+from shared.fleet_evict import check, evict
+from shared.fleet_listing import list_on
+from shared.fleet_rows import Head
+from shared.fleet_turn import Turn, Turned
+from shared.lines import HORIZON, Lane
+from shared.nudges import LONGEST_DELAY, decode_nudge
+from shared.quota import Quota
+from shared.rollover import Rollover, Step
+from shared.services import Services
+from shared.starting import hasten
+from shared.stepping import ROLE_PATIENCE, refuse_input
+
+LEASE = timedelta(minutes=2)
+"""Longer than a turn takes."""
+LATE = timedelta(seconds=30)
+"""A batch that is so late was forgotten: its message is sent again."""
+TURN = HORIZON / 2
+IDLE = timedelta(minutes=1)
+SAME_TROUBLE = timedelta(minutes=10)
+TRIES = 20
+TOGETHER = 90
+"""Batches that are given their moments in one transaction, of 100 rows at most."""
+
+TURNS: Mapping[Work, Callable[[Turn], Turned]] = {Work.EVICT: evict, Work.CHECK: check}
+FIRST: Mapping[Work, Lane] = {
+    Work.EVICT: Lane.EVICTIONS,
+    Work.CHECK: Lane.TWIN_READS,
+    Work.WAVE: Lane.TWIN_READS,
+    Work.RESTORE: Lane.TWIN_WRITES,
+}
+"""The line that a batch waits in for its first turn."""
+
+
+def take_turn(step: Step, message: bytes, services: Services) -> bool:
+    """Take the turn that a queue message asks for; whether it asks for one of a work."""
+    try:
+        about = decode_nudge(message)
+    except BadInput:
+        return False
+    rollover_id, is_work, rest = about.partition("/")
+    if not is_work:
+        return False
+    name, _, number = rest.partition("/")
+    if name not in [work for work in Work if work.step is step] or (number and not number.isdecimal()):
+        refuse_input("queue " + step.queue, message, f"{rest!r} is no work of the step {step}", services)
+        return True
+    try:
+        rollover = services.ledger.read(rollover_id)
+    except (BadInput, NotFound) as error:
+        refuse_input("queue " + step.queue, message, str(error), services)
+        return True
+    except ServiceUnavailable as error:
+        log(LogEvent.STORAGE_DOWN, step=step, why=str(error))
+        return True
+    try:
+        if number:
+            run_batch(rollover, Work(name), int(number), services)
+        else:
+            run_work(rollover, Work(name), services)
+    except Conflict:
+        log(LogEvent.NUDGE_LOST_RACE, rollover_id=about, step=step)
+    except ServiceUnavailable as error:
+        log(LogEvent.STORAGE_DOWN, rollover_id=about, step=step, why=str(error))
+    return True
+
+
+# --- the work -----------------------------------------------------------------------------------------------------
+
+
+def run_work(rollover: Rollover, work: Work, services: Services) -> None:
+    """One turn of a work.
+
+    Raises:
+        Conflict: another turn of it was faster.
+        ServiceUnavailable: of the storage; the timer nudges again.
+    """
+    fleet, now = services.fleet, services.now()
+    head = fleet.head(rollover, work)
+    if head is None or head.closed_at is not None or not _due(head.due_at, now):
+        return
+    if fleet.halted(head, rollover) or not may_go_on(rollover, work, head.round):
+        fleet.save_head(replace(head, due_at=now + IDLE))
+        return
+    quota = _quota(head, services)
+    head = fleet.save_head(
+        replace(head, due_at=now + LEASE, halted=None, halted_at=None, tier=quota.tier, units=quota.units)
+    )
+    pause = TURN
+    try:
+        if not head.listed:
+            head, wait = list_on(head, rollover, services)
+            pause = TURN if head.listed else wait
+        head = _give_moments(head, FIRST[work], services)
+    except ServiceUnavailable as error:
+        head = _again(head, rollover, services)
+        fleet.lines.slow_down(Lane.LISTING, error.retry_after)
+        pause = fleet.lines.last_place(Lane.LISTING, 1, Quota(head.tier, head.units)) - now
+    except Conflict:
+        raise
+    except RolloverError as error:
+        head = _troubled(_again(head, rollover, services), str(error), now)
+        pause = IDLE
+    for number in fleet.overdue(head, now - LATE):
+        fleet.nudge(head, number, now)
+    finished = head.listed and head.dispatched == head.batches and not fleet.any_open(head)
+    head = fleet.save_head(replace(head, due_at=services.now() + pause, closed_at=services.now() if finished else None))
+    if finished or head.halted:
+        wake(rollover, services)
+    else:
+        fleet.nudge(head)
+
+
+def _quota(head: Head, services: Services) -> Quota:
+    """The hub's, or what it was when it could last be read: an eviction does not wait for Resource Manager."""
+    try:
+        return services.hub.quota()
+    except RolloverError:
+        return Quota(head.tier, head.units)
+
+
+def _again(head: Head, rollover: Rollover, services: Services) -> Head:
+    """The head as a turn that was cut off left it."""
+    return services.fleet.head(rollover, head.work) or head
+
+
+def _give_moments(head: Head, lane: Lane, services: Services) -> Head:
+    """Give the next batches their moments, as far ahead as moments are given."""
+    fleet, quota = services.fleet, Quota(head.tier, head.units)
+    while head.dispatched < head.batches:
+        waiting = fleet.waiting(head, head.dispatched, min(head.batches, head.dispatched + TOGETHER))
+        moments = fleet.lines.claim(lane, [one.size for one in waiting], quota)
+        if moments:
+            after = replace(head, dispatched=head.dispatched + len(moments))
+            head = fleet.give_moments(after, waiting[: len(moments)], moments)
+        if len(moments) < len(waiting):
+            break
+    return head
+
+
+def _troubled(head: Head, why: str, now: datetime) -> Head:
+    """The head when a service refuses what the work needs: halted, when a role cannot be on its way any more."""
+    same = head.trouble == why and head.trouble_at is not None and now - head.trouble_at < SAME_TROUBLE
+    since = head.trouble_since if same and head.trouble_since is not None else now
+    troubled = replace(head, trouble=why, trouble_since=since, trouble_at=now)
+    return replace(troubled, halted=why, halted_at=now) if now - since >= ROLE_PATIENCE else troubled
+
+
+# --- a batch ------------------------------------------------------------------------------------------------------
+
+
+def run_batch(rollover: Rollover, work: Work, number: int, services: Services) -> None:
+    """One turn of a batch.
+
+    Raises:
+        Conflict: another turn of it was faster.
+        ServiceUnavailable: of the storage; the batch is overdue by and by.
+    """
+    fleet, now = services.fleet, services.now()
+    head = fleet.head(rollover, work)
+    if head is None or number < head.first or fleet.halted(head, rollover):
+        return
+    if not may_go_on(rollover, work, head.round):
+        return
+    batch = fleet.batch(head, number)
+    if batch is None or not batch.open or batch.due_at is None or not _due(batch.due_at, now):
+        return
+    batch = fleet.save_batch(head, replace(batch, due_at=now + LEASE, turns=batch.turns + 1))
+    try:
+        turned = TURNS[work](Turn(rollover, head, batch, services))
+    except ServiceUnavailable as error:
+        turned = Turned(batch, FIRST[work], throttled=error)
+    except Conflict:
+        raise
+    except RolloverError as error:
+        _trouble(rollover, work, str(error), services)
+        turned = Turned(batch, FIRST[work], after=IDLE)
+    _settle(rollover, head, turned, services)
+
+
+def _settle(rollover: Rollover, head: Head, turned: Turned, services: Services) -> None:
+    """Record how the batch stands, and give it its next moment, at the end of the line."""
+    fleet, batch, now = services.fleet, turned.batch, services.now()
+    if not batch.open:
+        fleet.save_batch(head, replace(batch, due_at=None))
+        current = fleet.head(rollover, head.work)
+        if current and current.listed and current.dispatched == current.batches and not fleet.any_open(current):
+            wake(rollover, services)
+        return
+    if turned.waits:
+        fleet.save_batch(head, replace(batch, due_at=None))
+        return
+    if turned.throttled:
+        log(LogEvent.FLEET_THROTTLED, rollover_id=rollover.id, work=head.work, batch=batch.number)
+        fleet.lines.slow_down(turned.lane, turned.throttled.retry_after)
+    place = fleet.lines.last_place(turned.lane, len(batch.open), Quota(head.tier, head.units))
+    moment = max(place, now + turned.after)
+    fleet.save_batch(head, replace(batch, due_at=moment))
+    if moment - now <= LONGEST_DELAY:  # later ones are nudged when they are overdue
+        fleet.nudge(head, batch.number, moment)
+
+
+def _trouble(rollover: Rollover, work: Work, why: str, services: Services) -> None:
+    """Note what a service refuses; that halts the work when it goes on for too long."""
+    halt(rollover, work, services, lambda head: _troubled(head, why, services.now()))
+
+
+def halt(rollover: Rollover, work: Work, services: Services, change: Callable[[Head], Head]) -> None:
+    """Change the head, whoever changes it too; a head that is halted by that wakes its rollover."""
+    for _ in range(TRIES):
+        head = services.fleet.head(rollover, work)
+        if head is None:
+            return
+        try:
+            head = services.fleet.save_head(change(head))
+        except Conflict:
+            continue
+        if head.halted:
+            wake(rollover, services)
+        return
+
+
+def wake(rollover: Rollover, services: Services) -> None:
+    """Let the rollover look at once: its work is done, or halted."""
+    hasten(services.ledger.read(rollover.id), services)
+
+
+def _due(moment: datetime, now: datetime) -> bool:
+    """Half a second early counts: queues count whole seconds."""
+    return moment <= now + timedelta(milliseconds=500)
