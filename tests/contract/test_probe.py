@@ -41,6 +41,7 @@ TURNED: dict[str, Any] = {
     "connection_state_lag_s": 0.4,
     "disabling_stops_registration": True,
     "certificate_delete_s": 0.6,
+    "unknown_ca_reference": "accept",
 }
 EARLY, LATE_S = 0.6, 1.0
 """A measured time may be this part of the true one, or so much more: it looks every tenth of a second, and the machine

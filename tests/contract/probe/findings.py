@@ -18,6 +18,10 @@ NOT_ASKED: dict[str, str] = {
     "credential_policy_visible": "takes a Device Registry namespace with a policy",
     "expired_ca_at_register": "takes an expired CA certificate in the DPS, by ARM",
     "enrollment_claims_registration_id": "takes a verified CA certificate in the DPS, by ARM",
+    "arm_shows_certificate": "takes a CA certificate in the DPS, by ARM",
+    "ca_delete_while_referenced": "takes a CA certificate in the DPS, by ARM",
+    "expired_ca_at_upload": "takes a CA certificate in the DPS, by ARM",
+    "unverified_ca_reference": "takes an unverified CA certificate in the DPS, by ARM",
 } | dict.fromkeys(
     ("hub_log_properties", "hub_log_delay_s", "hub_log_loss", "hub_log_duplicates", "hub_log_reorder"),
     "takes a diagnostic setting of the hub and Event Hubs",

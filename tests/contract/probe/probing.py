@@ -15,7 +15,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.keyvault.certificates import CertificatePolicy, KeyCurveName, KeyType
 
 from local.azure.x509 import certificate_info
-from tests.contract.dps_kit import Credential, call, self_signed
+from tests.contract.dps_kit import Credential, call, self_signed, x509_group
 from tests.contract.probe.asking import Asking, entry_slots, hub_slots, pinned
 from tests.contract.probe.door import Session
 from tests.contract.probe.findings import Finding, knob
@@ -32,6 +32,7 @@ PHASES = (
     "second_registration",
     "slots_of_an_entry",
     "other_entries",
+    "group_by_name",
     "policy_never",
     "session_and_thumbprints",
     "session_and_status",
@@ -41,7 +42,8 @@ PHASES = (
     "forms",
 )
 PLAN = (
-    "two enrollments, of which one registers a device identity and the other may register one; some ten MQTT connects; "
+    "two enrollments, of which one registers a device identity and the other may register one; perhaps an enrollment "
+    "group that nobody can use; some ten MQTT connects; "
     f"up to {MOST_QUERIES} queries in a row, to meet a 429; one certificate in the vault, if one is named"
 )
 """What it makes, for those who are asked whether it may."""
@@ -151,6 +153,12 @@ class Probe:
         self._settle()
         registered = self._ask.register(self._other, leaf, self._target.pace.quiet)
         self._knob("individual_leaf_needs_verified_ca", registered.state is None, registered.status)
+
+    def _group_by_name(self) -> None:
+        """A group that names a CA certificate which the DPS does not have."""
+        group = self._target.group_id("probe")
+        answer = call(self._target, "PUT", f"/enrollmentGroups/{group}", x509_group(group, "rollover-probe-no-such-ca"))
+        self._knob("unknown_ca_reference", "accept" if answer.ok else "refuse", f"{answer.status_code}")
 
     def _policy_never(self) -> None:
         """A third certificate registers under reprovision policy "never"."""
