@@ -43,3 +43,18 @@ def test_the_example_settings_are_what_the_code_reads() -> None:
     platform |= {"HubLogs__fullyQualifiedNamespace", "AzureWebJobs.on_connection_failure.Disabled"}
     assert not [name for name in values if name not in platform and f'"{name}"' not in code]
     assert not [name for name in set(re.findall(r'"([A-Z][A-Z_]+[A-Z])"', code)) if name not in values]
+
+
+def _walked() -> list[tuple[str, str]]:
+    """File and function of every ``file`` → `function`, `function` of the walkthrough."""
+    page = (ROOT / "docs" / "walkthrough.md").read_text()
+    found = re.findall(r"`([a-z]+/\w+\.py)` → ((?:`\w+`(?:, )?)+)", page)
+    return [(file, name) for file, names in found for name in re.findall(r"`(\w+)`", names)]
+
+
+def test_the_walkthrough_names_what_there_is() -> None:
+    """Who reads one event through the code must find each function where the page says."""
+    walked = _walked()
+    assert len(walked) > 30
+    for file, name in walked:
+        assert re.search(rf"^\s*def {name}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}: {name}"
