@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scripts import drawing
 from shared.announce import event_data
 from shared.certificate import Outgoing
 from shared.clients.topic import cloud_event
@@ -18,7 +19,6 @@ from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
 BEGIN = "<!-- {name}: drawn by scripts/draw_notifications.py; a test compares -->\n"
-END = "\n<!-- end -->"
 
 WHEN: Mapping[Lifecycle, str] = {
     Lifecycle.STARTED: "a rollover, or what a person called for, began",
@@ -128,14 +128,7 @@ def tables() -> dict[str, str]:
 
 def drawn(page: str) -> str:
     """The page with its tables made anew."""
-    for name, table in tables().items():
-        begin = BEGIN.format(name=name)
-        head, found, rest = page.partition(begin)
-        if not found:
-            raise ValueError(f"the page has no place for {name}: {begin.strip()}")
-        _, _, tail = rest.partition(END)
-        page = head + begin + table + END + tail
-    return page
+    return drawing.drawn(page, BEGIN, tables())
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from scripts import drawing
 from shared.rollover import ESTABLISHES, PLANS, Plan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rollover.md"
-BEGIN = "<!-- {plan}: drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"
-END = "\n<!-- end -->"
+BEGIN = "<!-- {name}: drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"
 
 
 def draw(plan: Plan) -> str:
@@ -24,14 +24,7 @@ def draw(plan: Plan) -> str:
 
 def drawn(page: str) -> str:
     """The page with its drawings made anew, one for each plan."""
-    for plan in Plan:
-        begin = BEGIN.format(plan=plan)
-        head, found, rest = page.partition(begin)
-        if not found:
-            raise ValueError(f"the page has no place for the plan {plan}: {begin.strip()}")
-        _, _, tail = rest.partition(END)
-        page = head + begin + draw(plan) + END + tail
-    return page
+    return drawing.drawn(page, BEGIN, {plan: draw(plan) for plan in Plan})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from scripts import drawing
 from shared.telemetry import FIELDS, METRICS, SPANS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "telemetry.md"
 BEGIN = "<!-- {name}: drawn by scripts/draw_telemetry.py; a test compares -->\n"
-END = "\n<!-- end -->"
 
 
 def _table(*rows: tuple[str, ...]) -> str:
@@ -32,14 +32,7 @@ def tables() -> dict[str, str]:
 
 def drawn(page: str) -> str:
     """The page with its tables made anew."""
-    for name, table in tables().items():
-        begin = BEGIN.format(name=name)
-        head, found, rest = page.partition(begin)
-        if not found:
-            raise ValueError(f"the page has no place for {name}: {begin.strip()}")
-        _, _, tail = rest.partition(END)
-        page = head + begin + table + END + tail
-    return page
+    return drawing.drawn(page, BEGIN, tables())
 
 
 if __name__ == "__main__":

@@ -1,37 +1,46 @@
 """Reads the CA certificates of the DPS, with their contents as far as somebody has them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from shared.authority import DpsCertificate
 from shared.services import Services
 from shared.tags import CA_TAG
 
+LONGEST_CHAIN = 5
+
 
 def read_authorities(services: Services, certificate_name: str) -> tuple[DpsCertificate, ...]:
-    """Every CA certificate of the DPS. Where ARM does not give one back, the vault's certificate of this name, or that
-    of the CA which issues it (its tag ``rollover-ca``), may have a version with its thumbprint.
+    """Every CA certificate of the DPS. Where ARM does not give one back, the vault may have a version with its
+    thumbprint: of the certificate of this name, of one of the CAs above it (by their tags ``rollover-ca``), or of one
+    that is called as that of the DPS is.
 
     Raises:
         ServiceUnavailable, ServiceRefused.
     """
     found = services.authorities.all()
-    unseen = {one.sha1_thumbprint for one in found if one.certificate is None}
-    if not unseen or not certificate_name:
+    if all(one.certificate is not None for one in found):
         return tuple(found)
-    contents = {}
-    for name in _names(services, certificate_name):
-        for sha1_thumbprint, version in services.vault.versions(name).items():
-            if sha1_thumbprint in unseen and sha1_thumbprint not in contents:
-                contents[sha1_thumbprint] = services.vault.certificate(name, version)
-    return tuple(replace(one, certificate=one.certificate or contents.get(one.sha1_thumbprint)) for one in found)
+    versions = {name: services.vault.versions(name) for name in _names_above(certificate_name, services)}
+    return tuple(_completed(one, versions, services) for one in found)
 
 
-def _names(services: Services, certificate_name: str) -> Iterator[str]:
-    tagged = services.vault.latest(certificate_name)
-    if tagged is None:
-        return
-    yield certificate_name
-    issuer = tagged.tags.get(CA_TAG, "").strip()
-    if issuer and services.vault.latest(issuer) is not None:
-        yield issuer
+def _completed(one: DpsCertificate, versions: dict[str, dict[str, str]], services: Services) -> DpsCertificate:
+    if one.certificate is not None:
+        return one
+    if not any(one.sha1_thumbprint in known for known in versions.values()) and one.name not in versions:
+        versions[one.name] = services.vault.versions(one.name)
+    for name, known in versions.items():
+        if (version := known.get(one.sha1_thumbprint)) is not None:
+            return replace(one, certificate=services.vault.certificate(name, version))
+    return one
+
+
+def _names_above(name: str, services: Services) -> list[str]:
+    names: list[str] = []
+    while name and name not in names and len(names) < LONGEST_CHAIN:
+        tagged = services.vault.latest(name)
+        if tagged is None:
+            break
+        names.append(name)
+        name = tagged.tags.get(CA_TAG, "").strip()
+    return names

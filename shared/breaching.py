@@ -105,7 +105,7 @@ def _devices(target: AnyTarget, services: Services) -> int:
     """How many devices a breach of it touches: those of a group are paged through."""
     if isinstance(target, Target):
         return 1
-    return sum(1 for _ in services.provisioning.group_registrations(target.group.enrollment_group_id))
+    return services.provisioning.count_members(target.group.enrollment_group_id)
 
 
 def _shown(target: AnyTarget, devices: int, mode: Mode, now: datetime) -> dict[str, Any]:
@@ -270,8 +270,6 @@ def _incident(
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enabled or _disabled_by_us(target),
         restores=_restores(target),
-        compromised_since=asking.compromised_since,
-        leaf_keys_safe=asking.leaf_keys_safe,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from shared.certificate import problems_of_replacement
-from shared.decide_expiry import signed_by_our_ca
+from shared.decide_issuance import ask_after_breach, rest
 from shared.enrollment import Enrollment, HubIdentity, Slot, why_not_ours
 from shared.escape import Route
 from shared.exposure import (
@@ -28,7 +28,7 @@ from shared.exposure import (
     unaccepted,
 )
 from shared.incident import Incident, Mode
-from shared.pacing import job_patience, pace
+from shared.pacing import LATER, job_patience, pace
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Plan, Rollover, Step, Verdict, Wait, has_waited
 from shared.seen import Observation, Policy, Sources
 
@@ -41,7 +41,6 @@ REPROVISION_LIMIT = timedelta(hours=1)
 session may answer every call of it and do nothing."""
 SOON = timedelta(seconds=10)
 RETURN = timedelta(seconds=30)
-LATER = timedelta(minutes=30)
 
 ACTING_DOES_NOT_HELP = (
     "see in the history what each attempt met, mend it, then POST /api/rollovers/{id}/retry; what is contained stays so"
@@ -204,37 +203,16 @@ def _verify_containment(rollover: Rollover, incident: Incident, seen: Observatio
 
 def _issue_certificate(rollover: Rollover, incident: Incident, seen: Observation, policy: Policy) -> Verdict:
     latest = seen.latest
-    rests = "contained, no replacement yet" if rollover.contained else "no replacement yet, and not contained"
     if not rollover.certificate_name:
-        return _rest(rests, "no certificate of the vault is tied to this enrollment by its tag", rollover, seen.now)
+        return rest("no certificate of the vault is tied to this enrollment by its tag", rollover, seen.now)
     if latest is None:
-        return _rest(rests, f"the vault holds no certificate {rollover.certificate_name!r}", rollover, seen.now)
+        return rest(f"the vault holds no certificate {rollover.certificate_name!r}", rollover, seen.now)
     if latest.certificate.sha256_thumbprint in {one.sha256_thumbprint for one in incident.compromised}:
-        return _ask_for_another(rests, rollover, seen, policy)
+        return ask_after_breach(rollover, seen, policy)
     problems = _problems(rollover, seen, policy)
     if problems:
-        return _rest(rests, f"version {latest.version} cannot take over: {'; '.join(problems)}", rollover, seen.now)
+        return rest(f"version {latest.version} cannot take over: {'; '.join(problems)}", rollover, seen.now)
     return AlreadyDone(f"the vault holds version {latest.version}, which is not compromised")
-
-
-def _rest(rests: str, why: str, rollover: Rollover, now: datetime) -> Wait:
-    return Wait(f"{rests}: {why}", pace(rollover, rests, now, LATER))
-
-
-def _ask_for_another(rests: str, rollover: Rollover, seen: Observation, policy: Policy) -> Verdict:
-    issuance = seen.issuance
-    if issuance is not None and issuance.in_progress:
-        if not issuance.needs_signing:
-            return _rest(rests, "the vault is issuing a new version", rollover, seen.now)
-        if not seen.issuer:
-            return _rest(rests, "the vault's signing request waits to be signed and merged", rollover, seen.now)
-    elif issuance is not None and issuance.error and rollover.acts:
-        return _rest(rests, f"the vault could not issue a new version ({issuance.error})", rollover, seen.now)
-    if rollover.acts >= policy.max_acts:
-        return _rest(rests, f"the vault was asked {rollover.acts} times for a new version", rollover, seen.now)
-    if issuance is not None and issuance.in_progress and (sign := signed_by_our_ca(seen)):
-        return sign
-    return Act("the vault's latest version is compromised; a new one is asked for")
 
 
 def _problems(rollover: Rollover, seen: Observation, policy: Policy) -> list[str]:

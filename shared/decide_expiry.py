@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared.certificate import problems_of_successor
+from shared.decide_issuance import ask_before_expiry
 from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
 from shared.pacing import job_patience, patience
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
@@ -71,27 +72,7 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
         return _accept_or_refuse(latest, rollover, seen.now, policy) or AlreadyDone(
             f"the vault holds version {latest.version}, valid until {latest.certificate.not_after:%Y-%m-%d}"
         )
-    if seen.issuance is not None and seen.issuance.in_progress:
-        if seen.issuance.needs_signing:
-            return signed_by_our_ca(seen) or Wait(
-                "the vault's signing request waits to be signed and merged", patience(rollover, seen.now)
-            )
-        return Wait("the vault is issuing the new version", timedelta(seconds=2))
-    # A failure from before we asked is history: its cause may be mended by now.
-    if seen.issuance is not None and seen.issuance.error and rollover.acts:
-        return NeedsPerson(
-            f"the vault could not issue a new version: {seen.issuance.error}",
-            "mend the certificate's issuer or policy in the vault; the sweep begins it again within a day",
-        )
-    return Act("the vault's latest version is the outgoing certificate; a new version is asked for")
-
-
-def signed_by_our_ca(seen: Observation) -> Act | None:
-    """What to do with a signing request where the certificate says which CA of the vault signs it; in every plan."""
-    if not seen.issuer:
-        return None
-    why = f"the vault's signing request is signed by the key of the vault's certificate {seen.issuer!r}, and merged"
-    return Act(why, {"do": "sign", "ca": seen.issuer})
+    return ask_before_expiry(rollover, seen)
 
 
 def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, policy: Policy) -> Refuse | None:

@@ -15,12 +15,11 @@ from datetime import timedelta
 from shared.authority import DpsCertificate
 from shared.certificate import Thumbprints, is_same
 from shared.chain_of_trust import Trust, missing_links, problems_of_anchor
-from shared.decide_expiry import signed_by_our_ca
+from shared.decide_issuance import ask_before_expiry
 from shared.enrollment import Enrolled, Slot
 from shared.fleet import FleetProgress
 from shared.group import Group, slots_with, why_group_is_not_ours
 from shared.group_target import reference_name
-from shared.pacing import patience
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
 from shared.seen import Observation, Policy, Sources, VaultVersion
 
@@ -79,19 +78,7 @@ def _issue_certificate(rollover: Rollover, seen: Observation, group: Group, poli
         return _refusal(latest, rollover, seen, group, policy) or AlreadyDone(
             f"the vault holds version {latest.version}, valid until {latest.certificate.not_after:%Y-%m-%d}"
         )
-    if seen.issuance is not None and seen.issuance.in_progress:
-        if seen.issuance.needs_signing:
-            return signed_by_our_ca(seen) or Wait(
-                "the vault's signing request waits to be signed and merged", patience(rollover, seen.now)
-            )
-        return Wait("the vault is issuing the new version", timedelta(seconds=2))
-    # A failure from before we asked is history: its cause may be mended by now.
-    if seen.issuance is not None and seen.issuance.error and rollover.acts:
-        return NeedsPerson(
-            f"the vault could not issue a new version: {seen.issuance.error}",
-            "mend the certificate's issuer or policy in the vault; the sweep begins it again within a day",
-        )
-    return Act("the vault's latest version is the outgoing certificate; a new version is asked for")
+    return ask_before_expiry(rollover, seen)
 
 
 def _refusal(

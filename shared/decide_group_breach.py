@@ -15,22 +15,21 @@ from datetime import timedelta
 
 from shared.certificate import is_among, is_same
 from shared.chain_of_trust import problems_of_anchor
-from shared.decide_expiry import signed_by_our_ca
 from shared.decide_group import add_authority, broken_links, names, trust_of, verified_reference
+from shared.decide_issuance import ask_after_breach, rest
 from shared.enrollment import Enrolled, Slot
 from shared.exposure import nobody_closes, unaccepted
 from shared.exposure_group import compromised_anchors, group_door_is_open, still_to_do
 from shared.fleet import FleetProgress
 from shared.group import Group, slots_with, why_group_is_not_ours
 from shared.incident import Incident
-from shared.pacing import pace
+from shared.pacing import LATER, pace
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Rollover, Step, Verdict, Wait, has_waited
 from shared.seen import Observation, Policy, Sources
 
 SOON = timedelta(seconds=10)
 WORKING = timedelta(minutes=5)
 """While batches go on: the last one's end is told, so this is only for when that is lost."""
-LATER = timedelta(minutes=30)
 RETRY = "then POST /api/rollovers/{id}/retry"
 
 LOOKS_AT: Mapping[Step, Sources] = {
@@ -147,36 +146,15 @@ def _verify_containment(r: Rollover, incident: Incident, group: Group, seen: Obs
 
 def _issue_certificate(r: Rollover, incident: Incident, group: Group, seen: Observation, policy: Policy) -> Verdict:
     latest = seen.latest
-    rests = "contained, no replacement yet" if r.contained else "no replacement yet, and not contained"
     if not r.certificate_name:
-        return _rest(rests, "no certificate of the vault is tied to this group by its tag", r, seen)
+        return rest("no certificate of the vault is tied to this group by its tag", r, seen.now)
     if latest is None:
-        return _rest(rests, f"the vault holds no certificate {r.certificate_name!r}", r, seen)
+        return rest(f"the vault holds no certificate {r.certificate_name!r}", r, seen.now)
     if is_among(latest.certificate, incident.compromised):
-        return _ask_for_another(rests, r, seen, policy)
+        return ask_after_breach(r, seen, policy)
     if problems := _problems(r, group, seen, policy):
-        return _rest(rests, f"version {latest.version} cannot take over: {'; '.join(problems)}", r, seen)
+        return rest(f"version {latest.version} cannot take over: {'; '.join(problems)}", r, seen.now)
     return AlreadyDone(f"the vault holds version {latest.version}, which is not compromised")
-
-
-def _rest(rests: str, why: str, r: Rollover, seen: Observation) -> Wait:
-    return Wait(f"{rests}: {why}", pace(r, rests, seen.now, LATER))
-
-
-def _ask_for_another(rests: str, r: Rollover, seen: Observation, policy: Policy) -> Verdict:
-    issuance = seen.issuance
-    if issuance is not None and issuance.in_progress:
-        if not issuance.needs_signing:
-            return _rest(rests, "the vault is issuing a new version", r, seen)
-        if not seen.issuer:
-            return _rest(rests, "the vault's signing request waits to be signed and merged", r, seen)
-    elif issuance is not None and issuance.error and r.acts:
-        return _rest(rests, f"the vault could not issue a new version ({issuance.error})", r, seen)
-    if r.acts >= policy.max_acts:
-        return _rest(rests, f"the vault was asked {r.acts} times for a new version", r, seen)
-    if issuance is not None and issuance.in_progress and (sign := signed_by_our_ca(seen)):
-        return sign
-    return Act("the vault's latest version is compromised; a new one is asked for")
 
 
 def _problems(r: Rollover, group: Group, seen: Observation, policy: Policy) -> list[str]:

@@ -20,10 +20,11 @@ from shared.escape_ca import routes_of_ca, users_of
 from shared.fleet import why_not_yet
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
 from shared.incident import Incident, Mode
-from shared.rollover import ESTABLISHES, PLANS, Outcome, Plan, Rollover, does_already
+from shared.rollover import PLANS, Outcome, Plan, Rollover, does_already
 from shared.selecting import Selector, unfinished
 from shared.services import Services, Tagged
 from shared.tags import certificate_for_group, group_of
+from shared.targets import shown_of_any
 
 
 @dataclass(frozen=True)
@@ -224,29 +225,17 @@ def shown_group(target: GroupTarget, devices: int, seconds: float, now: datetime
         "trusts": "ca_references" if target.group.by_reference else "signing_certificates",
         "devices": devices,
         "eviction_bound_s": round(seconds, 1),
-        "certificate_name": target.certificate_name or None,
-        "compromised": [
-            {
-                "slots": [slot.value for slot in slots_with(target.anchors, one)],
-                "sha1_thumbprint": one.sha1_thumbprint,
-                "sha256_thumbprint": one.sha256_thumbprint or None,
-                "not_after": one.not_after.isoformat(),
-            }
-            for one in target.compromised
-        ],
-        "steps": [{"step": step, "establishes": ESTABLISHES[step]} for step in PLANS[Plan.GROUP_BREACH]],
         "loses": _losses(target, devices),
-        "replacement": {
-            "version": latest.version,
-            "sha256_thumbprint": latest.certificate.sha256_thumbprint,
-            "not_after": latest.certificate.not_after.isoformat(),
-        }
-        if latest is not None and fresh
-        else None,
         "replacement_note": _replacement_note(target, fresh=fresh),
-        "preempts": preempts.id if preempts and not same else None,
-        "goes_on_with": preempts.id if preempts and same else None,
-        "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes],
+        **shown_of_any(
+            Plan.GROUP_BREACH,
+            certificate_name=target.certificate_name,
+            compromised=[(one, slots_with(target.anchors, one)) for one in target.compromised],
+            replacement=latest if fresh else None,
+            preempts=preempts,
+            same=same,
+            routes=target.routes,
+        ),
     }
 
 

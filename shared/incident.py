@@ -42,10 +42,6 @@ class Incident:
     approved_by: str | None = None
     restores: str | None = None
     """The rollover that this one takes over from: the twin that it kept is this one's to restore."""
-    compromised_since: datetime | None = None
-    """Of a group: since when somebody may have had the CA's key, as the caller believes."""
-    leaf_keys_safe: bool = False
-    """Of a group: the caller says that the devices' own keys are in nobody's hands."""
     leaf: str = ""
     """The certificate, in PEM, of a device of a group that is kept out: DPS has no entry of its own to disable."""
     was_enabled: bool = True

@@ -13,7 +13,7 @@ from shared.rollover import Outcome, Rollover, Step, does_already
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import carry_out, nudge_next
-from shared.telemetry import measure_ended, measure_started
+from shared.telemetry import measure_ended, tell_started
 from shared.tracing import beginning
 
 TRIES = 5
@@ -38,7 +38,6 @@ def begin(new: Rollover, last: Rollover | None, record: History, services: Servi
             # The open rollover's own step went on, or somebody began another one: look again.
             last = services.ledger.last_like(new)
             continue
-        measure_started(begun)
         if last is not None and ended is not None:
             measure_ended(replace(last, outcome=Outcome.PREEMPTED))
         return begun
@@ -50,15 +49,7 @@ def _begin(
 ) -> Rollover:
     with beginning(new.target, new.plan, new.cause) as trace:
         begun = services.ledger.begin(replace(new, trace=trace), last, record, preempting=ended)
-        log(
-            LogEvent.ROLLOVER_STARTED,
-            rollover_id=begun.id,
-            registration_id=begun.registration_id or None,
-            group_id=begun.group_id,
-            plan=begun.plan,
-            why=record.why,
-            cause=begun.cause,
-        )
+        tell_started(begun, record.why)
     return begun
 
 

@@ -5,7 +5,6 @@ Every call stands in the history with the caller's name and reason, and a repeat
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from shared.announce import announce
 from shared.callers import Caller, Role, require
@@ -191,7 +190,7 @@ def disallow(
     incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
     if last is not None and last.incident is not None:
         incident = replace(incident, leaf=last.incident.leaf)
-    return _begin(_of(Plan.DISALLOW, enrollment, last, incident), last, services)
+    return _begin(_of(enrollment, last, Plan.DISALLOW, incident, services), last, services)
 
 
 def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incident, services: Services) -> Rollover:
@@ -217,7 +216,6 @@ def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incid
         ),
         standby=Slot.SECONDARY,
         incident=replace(incident, leaf=leaf.pem),
-        due_at=services.now(),
     )
     return _begin(new, last, services)
 
@@ -234,7 +232,7 @@ def allow(device_id: str, reason: str, caller: Caller, services: Services, leaf:
     if last is not None and last.outcome is None and last.plan is Plan.ALLOW:
         return last
     _check_suitable(enrollment, last, Plan.ALLOW, services)
-    new = _of(Plan.ALLOW, enrollment, last, _incident(Plan.ALLOW, reason, None, caller, services))
+    new = _of(enrollment, last, Plan.ALLOW, _incident(Plan.ALLOW, reason, None, caller, services), services)
     if last is not None and new.incident is not None and last.incident is not None and last.incident.leaf:
         incoming, name = leaf_to_let_in(enrollment, last, leaf, services)
         kept_out = replace(new.incident, compromised=(new.outgoing,), was_enabled=False, leaf=last.incident.leaf)
@@ -258,7 +256,7 @@ def _incident(plan: Plan, reason: str, ticket: str | None, caller: Caller, servi
     )
 
 
-def _of(plan: Plan, enrollment: Enrollment, last: Rollover | None, incident: Incident) -> Rollover:
+def _of(enrollment: Enrollment, last: Rollover | None, plan: Plan, incident: Incident, services: Services) -> Rollover:
     return Rollover(
         id="",
         plan=plan,
@@ -266,7 +264,7 @@ def _of(plan: Plan, enrollment: Enrollment, last: Rollover | None, incident: Inc
         device_id=device_of(enrollment),
         certificate_name=last.certificate_name if last else "",
         cause=f"call of {incident.requested_by}",
-        started_at=datetime.min.replace(tzinfo=UTC),  # when it is begun
+        started_at=services.now(),
         outgoing=enrollment.certificates()[0].as_outgoing(),
         standby=Slot.SECONDARY,
         incident=incident,
@@ -274,10 +272,10 @@ def _of(plan: Plan, enrollment: Enrollment, last: Rollover | None, incident: Inc
 
 
 def _begin(new: Rollover, last: Rollover | None, services: Services) -> Rollover:
-    now, incident = services.now(), new.incident
+    incident = new.incident
     who, why = (incident.requested_by, incident.reason) if incident else ("", "")
-    new = replace(new, started_at=now, due_at=now, outbox=(f"{Lifecycle.STARTED.value}/1",))
-    begun = begin(new, last, History(now, who, "confirmed", why), services)
+    new = replace(new, due_at=new.started_at, outbox=(f"{Lifecycle.STARTED.value}/1",))
+    begun = begin(new, last, History(new.started_at, who, "confirmed", why), services)
     shut_doors([begun], services)
     return services.ledger.read(begun.id)
 

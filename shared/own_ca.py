@@ -7,13 +7,12 @@ so that whatever dies in between, the next look finds the request still waiting,
 """
 
 import secrets
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from shared.authority import DpsCertificate
 from shared.certificate import Certificate
 from shared.errors import BadInput, Conflict, NotFound
 from shared.issuing import (
@@ -145,37 +144,6 @@ def proof_of_possession(code: str, ca_name: str, version: str, services: Service
     builder = proof_of(code, key, issuer, services.now(), _serial())
     proof = builder.sign(vault.signing_key(ca_name, version), hash_of(issuer))
     return proof.public_bytes(Encoding.PEM).decode("ascii")
-
-
-def known_authorities(certificate_name: str, services: Services) -> tuple[DpsCertificate, ...]:
-    """Every CA certificate of the DPS, with its contents where Resource Manager or the vault has them.
-
-    The vault is asked for versions of ``certificate_name``, of the CAs above it by their tags, and of certificates that
-    are called as those of the DPS are.
-    """
-    found = services.authorities.all()
-    if all(one.certificate is not None for one in found):
-        return tuple(found)
-    return tuple(_completed(found, _names_above(certificate_name, services.vault), services.vault))
-
-
-def _completed(found: list[DpsCertificate], names: list[str], vault: Vault) -> Iterator[DpsCertificate]:
-    versions = {name: vault.versions(name) for name in names}
-    for one in found:
-        if one.certificate is None and one.name not in versions:
-            versions[one.name] = vault.versions(one.name)
-        holders = (name for name in versions if one.sha1_thumbprint in versions[name])
-        name = next(holders, None) if one.certificate is None else None
-        yield replace(one, certificate=vault.certificate(name, versions[name][one.sha1_thumbprint])) if name else one
-
-
-def _names_above(name: str, vault: Vault) -> list[str]:
-    names: list[str] = []
-    while name and name not in names and len(names) < LONGEST_CHAIN:
-        names.append(name)
-        tagged = vault.latest(name)
-        name = tagged.tags.get(CA_TAG, "").strip() if tagged else ""
-    return names
 
 
 def _ca(name: str, ca_name: str, vault: Vault) -> Tagged:

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 from shared.rollover import Rollover, has_waited
 
+LATER = timedelta(minutes=30)
+"""How often a rollover looks at what only a person or a device can bring about."""
 FIRST_PATIENCE = timedelta(minutes=5)
 LONGEST_PATIENCE = timedelta(hours=12)
 """How long a reprovision job is given before the next one: doubling from the first to the longest."""

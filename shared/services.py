@@ -47,8 +47,8 @@ class Provisioning(Protocol):
     def group(self, group_id: str) -> Group | None:
         """The enrollment group; None when there is none."""
 
-    def group_registrations(self, group_id: str) -> Iterator[Registration]:
-        """The registration record of every device that registered through a group."""
+    def count_members(self, group_id: str) -> int:
+        """How many devices registered through a group, or tried to."""
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read (If-Match).

@@ -14,7 +14,7 @@ from shared.services import Services, Tagged
 from shared.stepping import nudge_next
 from shared.tags import enrollment_of, group_of
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
-from shared.telemetry import measure_started
+from shared.telemetry import tell_started
 from shared.tracing import beginning
 
 TRY_AGAIN_AFTER = timedelta(hours=24)
@@ -160,18 +160,9 @@ def begin_new(new: Rollover, last: Rollover | None, why: str, services: Services
         with beginning(new.target, new.plan, new.cause, alone=alone) as trace:
             record = History(new.started_at, new.cause, "started", why)
             rollover = services.ledger.begin(replace(new, trace=trace), last, record)
-            log(
-                LogEvent.ROLLOVER_STARTED,
-                rollover_id=rollover.id,
-                registration_id=rollover.registration_id or None,
-                group_id=rollover.group_id,
-                plan=rollover.plan,
-                why=why,
-                cause=rollover.cause,
-            )
+            tell_started(rollover, why)
     except Conflict:
         return _begun_by_another(new, services)
-    measure_started(rollover)
     rollover = announce(rollover, services)
     nudge_next(rollover, services)
     return Started("begun", why, rollover.id)

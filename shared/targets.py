@@ -15,6 +15,7 @@ from shared.exposure import SESSION_ENDS
 from shared.group import Group
 from shared.incident import Incident, Mode
 from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
+from shared.seen import VaultVersion
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.tags import certificate_for
@@ -232,35 +233,58 @@ def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
     named = [one.sha256_thumbprint for one in target.compromised]
     same = preempts is not None and does_already(preempts, plan_of(mode), mode, named, now)
     latest = target.latest.latest if target.latest else None
-    compromised = {one.sha256_thumbprint for one in target.compromised}
-    fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
+    fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in named
     return {
         "registration_id": target.registration_id,
         "device_id": target.device_id,
-        "certificate_name": target.certificate_name or None,
-        "compromised": [
-            {
-                "slots": [slot.value for slot in target.enrollment.slots_holding(one.sha256_thumbprint)],
-                "sha1_thumbprint": one.sha1_thumbprint,
-                "sha256_thumbprint": one.sha256_thumbprint,
-                "not_after": one.not_after.isoformat(),
-            }
-            for one in target.compromised
-        ],
-        "steps": [{"step": step, "establishes": ESTABLISHES[step]} for step in PLANS[plan_of(mode)]],
         "loses": losses(target, mode),
         "queued_messages": target.identity.queued_messages if target.identity else 0,
-        "replacement": {
-            "version": latest.version,
-            "sha256_thumbprint": latest.certificate.sha256_thumbprint,
-            "not_after": latest.certificate.not_after.isoformat(),
-        }
-        if latest is not None and fresh
-        else None,
         "replacement_note": _replacement_note(target, fresh=fresh),
+        **shown_of_any(
+            plan_of(mode),
+            certificate_name=target.certificate_name,
+            compromised=[(one, target.enrollment.slots_holding(one.sha256_thumbprint)) for one in target.compromised],
+            replacement=latest if fresh else None,
+            preempts=preempts,
+            same=same,
+            routes=target.routes,
+        ),
+    }
+
+
+def shown_of_any(
+    plan: Plan,
+    *,
+    certificate_name: str,
+    compromised: Sequence[tuple[Outgoing, Sequence[Slot]]],
+    replacement: VaultVersion | None,
+    preempts: Rollover | None,
+    same: bool,
+    routes: Sequence[Route],
+) -> dict[str, Any]:
+    """What a preview says of every target, be it a device's or a group's; ``same``: what is open does this already."""
+    return {
+        "certificate_name": certificate_name or None,
+        "compromised": [
+            {
+                "slots": [slot.value for slot in slots],
+                "sha1_thumbprint": one.sha1_thumbprint,
+                "sha256_thumbprint": one.sha256_thumbprint or None,
+                "not_after": one.not_after.isoformat(),
+            }
+            for one, slots in compromised
+        ],
+        "steps": [{"step": step, "establishes": ESTABLISHES[step]} for step in PLANS[plan]],
+        "replacement": {
+            "version": replacement.version,
+            "sha256_thumbprint": replacement.certificate.sha256_thumbprint,
+            "not_after": replacement.certificate.not_after.isoformat(),
+        }
+        if replacement is not None
+        else None,
         "preempts": preempts.id if preempts and not same else None,
         "goes_on_with": preempts.id if preempts and same else None,
-        "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in target.routes],
+        "escape_routes": [{"route": route.name, "certain": route.certain, "why": route.why} for route in routes],
     }
 
 

@@ -8,12 +8,11 @@ until then nothing is emitted. Spans are made in ``shared.tracing``, log lines i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from shared.connection_log import UNREADABLE, Kind
-from shared.events import LogEvent
+from shared.events import LogEvent, log
 from shared.rollover import Rollover
 from shared.triage import Class
 
@@ -71,7 +70,6 @@ class Metric(StrEnum):
     CONTAINED = "rollover.breach.contained"
     SWEEPS = "rollover.sweep.completed"
     TARGETS = "rollover.sweep.targets"
-    SOONEST_EXPIRY = "rollover.expiry.soonest"
     DUE = "rollover.resume.due"
     POISONED = "rollover.poisoned"
     ANNOUNCE_FAILED = "rollover.announce.failed"
@@ -97,7 +95,6 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.CONTAINED: Instrument("histogram", "s", "from the call to contained, read back twice", ("plan",)),
     Metric.SWEEPS: Instrument("counter", "{sweep}", "sweeps that came to their end"),
     Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps looked at", ("came",)),
-    Metric.SOONEST_EXPIRY: Instrument("histogram", "s", "until the first certificate ends that nothing would roll"),
     Metric.DUE: Instrument("histogram", "{rollover}", "rollovers that were due at a turn of the clock"),
     Metric.POISONED: Instrument("counter", "{message}", "messages that failed five times", ("step",)),
     Metric.ANNOUNCE_FAILED: Instrument("counter", "{event}", "lifecycle events that the topic did not take"),
@@ -166,8 +163,17 @@ def measure(metric: Metric, value: float = 1, **attributes: str) -> None:
     note(value, attributes)
 
 
-def measure_started(rollover: Rollover) -> None:
-    """A rollover began."""
+def tell_started(rollover: Rollover, why: str) -> None:
+    """A rollover began: in the log, and counted."""
+    log(
+        LogEvent.ROLLOVER_STARTED,
+        rollover_id=rollover.id,
+        registration_id=rollover.registration_id or None,
+        group_id=rollover.group_id,
+        plan=rollover.plan,
+        why=why,
+        cause=rollover.cause,
+    )
     measure(Metric.STARTED, plan=rollover.plan)
 
 
@@ -182,8 +188,3 @@ def measure_sweep(came: Mapping[str, int]) -> None:
     measure(Metric.SWEEPS)
     for what, times in came.items():
         measure(Metric.TARGETS, times, came=what)
-
-
-def measure_soonest_expiry(ends: datetime, now: datetime) -> None:
-    """When the first certificate ends that nothing would roll."""
-    measure(Metric.SOONEST_EXPIRY, (ends - now).total_seconds())

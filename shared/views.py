@@ -165,8 +165,6 @@ def _shown_incident(incident: Incident) -> dict[str, Any]:
         "break_glass": incident.break_glass,
         "compromised": [_shown_certificate(one) for one in incident.compromised],
         "accepted_escape_routes": list(incident.accepted_routes),
-        "compromised_since": _iso(incident.compromised_since),
-        "leaf_keys_safe": incident.leaf_keys_safe,
     }
 
 

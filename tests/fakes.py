@@ -292,10 +292,8 @@ class InMemoryDps:
         body = self.grouped.get(group_id.lower())
         return parse_group(copy.deepcopy(body)) if body is not None else None
 
-    def group_registrations(self, group_id: str) -> Iterator[Registration]:
-        for name in self.members_of.get(group_id.lower(), []):
-            if (found := parse_registration(self.registrations.get(name.lower()))) is not None:
-                yield found
+    def count_members(self, group_id: str) -> int:
+        return len(self.members_of.get(group_id.lower(), []))
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         current = self.grouped.get(group.enrollment_group_id.lower())

@@ -88,14 +88,6 @@ var rules = [
     query: 'traces | where tostring(customDimensions.event) in ("cannot_begin", "target_failed", "row_unreadable") or (customDimensions.event == "decided" and customDimensions.verdict == "Refuse")'
   }
   {
-    name: 'uncovered'
-    severity: 1
-    every: 'PT1H'
-    window: 'PT3H'
-    description: 'A certificate ends within a week and nothing is going to roll it. GET /api/certificates says which, and why.'
-    query: 'customMetrics | where name == "rollover.expiry.soonest" | summarize soonest = min(valueMin) | where soonest < 604800'
-  }
-  {
     name: 'storage-down'
     severity: 1
     every: 'PT5M'

@@ -1,55 +1,31 @@
 """What a person sees of a rehearsal with hundreds of devices: counts, and not a line for each."""
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from local.rehearse.group_roll import BREACH
 from local.rehearse.report import gap_text, took_text
+from local.rehearse.screen_live import KeepsUp
 from local.rehearse.screen_words import COLOURS, DOING, SHOWN_DIGITS, THE
 
 BAR = 60
 """Characters for the whole fleet."""
 
 
-class FleetScreen:
+class FleetScreen(KeepsUp):
     """A picture that keeps up, for a terminal: who is on which generation of certificates, and what the others do."""
 
     def __init__(self, console: Console, title: str, fleet: Sequence[str]) -> None:
-        self._console, self._title = console, title
         self._used: dict[str, list[str]] = {name: [] for name in fleet}
         self._doing = dict.fromkeys(fleet, "switched off")
         self._thieves: dict[str, dict[str, str]] = {}
         self._app: dict[str, str] = {}
-        self._phase, self._progress = "start: stand-in, Azurite and Functions host", ""
-        self._began = time.monotonic()
-        self._lock = threading.Lock()
-        self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=5, transient=True)
-        self._live.start()
-
-    def phase(self, name: str, clock: datetime) -> None:
-        self._leave(f"{name}: the clock says {clock:%Y-%m-%d %H:%M} UTC")
-
-    def _leave(self, following: str) -> None:
-        """The phase that is over stays on the screen, as a line above the picture."""
-        now = time.monotonic()
-        with self._lock:
-            line = f"{now - self._began:5.1f} s  {self._phase}"
-            self._phase, self._began = following, now
-        # Not under the lock: the console draws the picture too, and the picture takes the lock.
-        self._console.print(line, style="dim")
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        with self._lock:
-            self._progress = f"{what}: {done} of {total}"
+        super().__init__(console, title)
 
     def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
         with self._lock:
@@ -65,11 +41,6 @@ class FleetScreen:
     def rollover(self, name: str, status: str, next_step: str | None) -> None:
         with self._lock:
             self._app[name] = f"{status}: {next_step}" if next_step else status
-
-    def stop(self) -> None:
-        self._live.stop()
-        self._leave("")
-        self._console.print()
 
     def _picture(self) -> Group:
         with self._lock:

@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from local.rehearse.fleet import Member
 from local.rehearse.forger import Forger
 from local.rehearse.group_roll import BREACH, INTERMEDIATE, ROOT, GroupFacts, GroupRoll
-from local.rehearse.group_setup import GROUP, PATIENCE_S, Anchor, GroupOnStage, members
+from local.rehearse.group_setup import GROUP, PATIENCE_S, Anchor, GroupOnStage, GroupScenario
 from local.rehearse.oncall import SECOND, OnCall
 from local.rehearse.scenario import Stage
 
@@ -27,7 +26,7 @@ DESIRED: Mapping[str, Any] = MappingProxyType({"interval_s": 900, "channels": ["
 TRIES_AFTERWARDS = 3
 
 
-class GroupBreach:
+class GroupBreach(GroupScenario):
     """The scenario, for one kind of anchor; see the module."""
 
     rollovers = 0
@@ -37,14 +36,6 @@ class GroupBreach:
         " that Azure itself behaves as the stand-in does, nor how long any of it takes there, where quotas are what"
         " binds: docs/differences.md lists what is assumed."
     )
-
-    def __init__(self, name: str, title: str, anchor: str) -> None:
-        self.name = name
-        self.title = title
-        self._anchor = anchor
-
-    def members(self) -> Sequence[Member]:
-        return members()
 
     def run(self, stage: Stage) -> None:
         """Set up, and the breach."""

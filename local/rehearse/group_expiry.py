@@ -1,18 +1,16 @@
 """The CA of an enrollment group nears its end: a new one is offered, the fleet moves in waves, the old one goes."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
-from local.rehearse.fleet import Member
 from local.rehearse.group_roll import EXPIRY, INTERMEDIATE, ROOT, GroupRoll
-from local.rehearse.group_setup import GROUP, PATIENCE_S, Anchor, GroupOnStage, members
+from local.rehearse.group_setup import GROUP, PATIENCE_S, Anchor, GroupOnStage, GroupScenario
 from local.rehearse.scenario import Stage
 
 OLD_LASTS, NEW_LASTS = timedelta(days=40), timedelta(days=730)
 AFTER = timedelta(minutes=2)
 
 
-class GroupExpiry:
+class GroupExpiry(GroupScenario):
     """The scenario, for one kind of anchor; see the module."""
 
     rollovers = 1
@@ -22,14 +20,6 @@ class GroupExpiry:
         " not show that Azure itself behaves as the stand-in does, nor how long any of it takes there, where quotas"
         " are what binds: docs/differences.md lists what is assumed."
     )
-
-    def __init__(self, name: str, title: str, anchor: str) -> None:
-        self.name = name
-        self.title = title
-        self._anchor = anchor
-
-    def members(self) -> Sequence[Member]:
-        return members()
 
     def run(self, stage: Stage) -> None:
         """Set up, the waves, the old CA's end."""

@@ -120,3 +120,15 @@ class GroupOnStage:
 def members() -> list[Member]:
     """Two hundred devices; of these, three on azure-iot-device."""
     return group_members(LIGHT, HEAVY)
+
+
+class GroupScenario:
+    """A scenario of a group's fleet, for one kind of anchor."""
+
+    def __init__(self, name: str, title: str, anchor: str) -> None:
+        self.name = name
+        self.title = title
+        self._anchor = anchor
+
+    def members(self) -> Sequence[Member]:
+        return members()

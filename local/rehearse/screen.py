@@ -1,7 +1,5 @@
 """What a person sees while a rehearsal runs, and its closing table."""
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from local.rehearse.fleet_screen import show_group
 from local.rehearse.report import MANY, breaches_of, gap_text, took_text
+from local.rehearse.screen_live import KeepsUp
 from local.rehearse.screen_words import COLOURS, DOING, SHOWN_DIGITS, THE
 
 SHOWN_PROBLEMS = 8
@@ -54,33 +52,12 @@ class _Row:
     thief: dict[str, str] = field(default_factory=dict)
 
 
-class LiveScreen:
+class LiveScreen(KeepsUp):
     """A table that keeps up, for a terminal."""
 
     def __init__(self, console: Console, title: str, fleet: Mapping[str, str]) -> None:
-        self._console, self._title = console, title
         self._rows = {name: _Row(fed_by) for name, fed_by in fleet.items()}
-        self._phase, self._progress = "start: stand-in, Azurite and Functions host", ""
-        self._began = time.monotonic()
-        self._lock = threading.Lock()
-        self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=5, transient=True)
-        self._live.start()
-
-    def phase(self, name: str, clock: datetime) -> None:
-        self._leave(f"{name}: the clock says {clock:%Y-%m-%d %H:%M} UTC")
-
-    def _leave(self, following: str) -> None:
-        """The phase that is over stays on the screen, as a line above the table."""
-        now = time.monotonic()
-        with self._lock:
-            line = f"{now - self._began:5.1f} s  {self._phase}"
-            self._phase, self._began = following, now
-        # Not under the lock: the console draws the picture too, and the picture takes the lock.
-        self._console.print(line, style="dim")
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        with self._lock:
-            self._progress = f"{what}: {done} of {total}"
+        super().__init__(console, title)
 
     def device(self, name: str, event: str, fields: Mapping[str, Any]) -> None:
         with self._lock:
@@ -100,11 +77,6 @@ class LiveScreen:
     def rollover(self, name: str, status: str, next_step: str | None) -> None:
         with self._lock:
             self._rows[name].rollover = f"{status}: {next_step}" if next_step else status
-
-    def stop(self) -> None:
-        self._live.stop()
-        self._leave("")
-        self._console.print()
 
     def _picture(self) -> Group:
         table = Table(expand=False, box=None, padding=(0, 2, 0, 0))

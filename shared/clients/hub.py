@@ -18,6 +18,7 @@ from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
+from shared.clients.resource_manager import HubResource
 from shared.enrollment import HubIdentity, Shown, Twin, parse_time
 from shared.errors import NotFound, ServiceRefused
 from shared.quota import Quota
@@ -40,6 +41,7 @@ class HubClient:
         self._name = f"IoT Hub {settings.hub_hostname}"
         self._registry = IoTHubRegistryManager.from_token_credential(settings.hub_hostname, credential)
         self._jobs = IoTHubJobManager.from_token_credential(settings.hub_hostname, credential)
+        self._resource = HubResource(settings, credential)
         for manager in (self._registry, self._jobs):
             # A Retry-After is waited for in the ledger, not asleep in the worker's thread.
             manager.protocol.config.retry_policy.policy.respect_retry_after_header = False
@@ -168,8 +170,8 @@ class HubClient:
         return codes if codes.keys() <= ours else dict.fromkeys(ours, "unknown") | codes
 
     def quota(self) -> Quota:
-        """Tier and units of the hub: the smallest there is, until they are read."""
-        return Quota()
+        """Tier and units of the hub, by Resource Manager or the settings."""
+        return Quota(*self._resource.sku())
 
     def shown(self, device_id: str) -> Shown | None:
         """The device as its twin shows it; None when there is no such device.

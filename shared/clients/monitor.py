@@ -1,7 +1,7 @@
 """Where telemetry goes in Azure: Application Insights, through OpenTelemetry's SDK and Azure Monitor's exporters.
 
 The Functions host keeps its own telemetry (requests, exceptions, its logs) and gets none of ours to forward: our log
-lines leave by this way alone, with their fields. Decision 15 says why not by the host's ``telemetryMode``.
+lines leave by this way alone, with their fields. Decision 13 says why not by the host's ``telemetryMode``.
 """
 
 import logging

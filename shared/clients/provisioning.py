@@ -101,16 +101,14 @@ class ProvisioningClient:
         except NotFound:
             return None
 
-    def group_registrations(self, group_id: str) -> Iterator[Registration]:
-        """The registration record of every device of a group, read page by page as it is asked for.
+    def count_members(self, group_id: str) -> int:
+        """How many devices registered through a group, or tried to: in large pages, for the quota counts calls.
 
         Raises:
-            BadInput, ServiceUnavailable, ServiceRefused.
+            ServiceUnavailable, ServiceRefused.
         """
-        with answers_of(self._name, f"the query of the registrations of group {group_id}"):
-            for body in self._client.device_registration_state.query(group_id, top=PAGE):
-                if (found := parse_registration(body)) is not None:
-                    yield found
+        with answers_of(self._name, f"the query of registrations of {group_id}"):
+            return sum(1 for _ in self._client.device_registration_state.query(group_id, top=PAGE))
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read; the ETag as for an individual enrollment.

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from shared.authority import DpsCertificate
 from shared.errors import BadInput, NotFound
 from shared.issuing import issued_by
 from shared.own_ca import (
@@ -18,13 +17,12 @@ from shared.own_ca import (
     Waiting,
     common_name_of,
     issue_leaf,
-    known_authorities,
     proof_of_possession,
     sign_request,
 )
 from shared.seen import Issuance
 from shared.services import Services
-from tests.fakes import Kept, World, a_world
+from tests.fakes import World, a_world
 from tests.own_ca import ISSUING, LEAF, ROOT, keep, made, p256, rsa_2048, set_up
 
 KINDS = pytest.mark.parametrize("make_key", [p256, rsa_2048], ids=["P-256", "RSA"])
@@ -229,23 +227,3 @@ def test_the_proof_of_possession_is_a_certificate_for_the_code(world, make_key):
     assert proof.subject.rfc4514_string() == "CN=7D07A6A51F8AF146"
     proof.verify_directly_issued_by(x509.load_der_x509_certificate(root.der))
     assert "PRIVATE" not in pem
-
-
-def test_a_ca_certificate_of_the_dps_is_known_by_what_the_vault_holds(world):
-    """Resource Manager does not give certificates back (recorded); the vault has ours, earlier versions too."""
-    set_up(world)
-    stranger = made("Somebody's Root", p256())
-    issuing, root = world.vault.kept[ISSUING].versions[0], world.vault.kept[ROOT].versions[0]
-    world.vault.kept[ISSUING].versions.append(made("Fleet Issuing CA", p256()))
-    world.vault.kept["by-name"] = Kept([by_name := made("By Name", p256())])
-    for name, certificate in (("ca", issuing), ("top", root), ("by-name", by_name), ("theirs", stranger)):
-        world.authorities.kept[name] = DpsCertificate(name, None, True, "e", certificate.sha1_thumbprint)
-    found = {one.name: one.certificate for one in known_authorities(ISSUING, world.services)}
-    assert found == {"ca": issuing, "top": root, "by-name": by_name, "theirs": None}
-
-
-def test_nothing_is_looked_up_where_resource_manager_says_it_all(world):
-    set_up(world)
-    world.authorities.add("ca", world.vault.kept[ROOT].versions[0])
-    services = replace(world.services, vault=None)
-    assert [one.name for one in known_authorities(ISSUING, services)] == ["ca"]

@@ -73,3 +73,10 @@ def test_what_is_the_same_is_spelt_the_same_everywhere():
     spelt |= {field for _, fields in SPANS.values() for field in fields}
     assert {"rollover_id", "registration_id", "step"} <= spelt
     assert not spelt & {"rollover", "id", "registration", "device", "registrationId", "rolloverId", "step_name"}
+
+
+def test_every_way_to_measure_is_used():
+    """An alert on what nobody measures never fires."""
+    module = ast.parse((ROOT / "shared" / "telemetry.py").read_text())
+    ways = {one.name for one in module.body if isinstance(one, ast.FunctionDef)}
+    assert not [way for way in ways if way.startswith(("measure", "tell")) and not list(calls(way))]

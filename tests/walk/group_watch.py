@@ -40,8 +40,8 @@ class GroupWatched:
     def groups(self) -> Iterator[Group]:
         return self._state.dps.groups()
 
-    def group_registrations(self, group_id: str) -> Iterator[Any]:
-        return self._state.dps.group_registrations(group_id)
+    def count_members(self, group_id: str) -> int:
+        return self._state.dps.count_members(group_id)
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         return self._state.dps.enrollment(registration_id)
