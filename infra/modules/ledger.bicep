@@ -24,6 +24,7 @@ var steps = [
 ]
 
 resource account 'Microsoft.Storage/storageAccounts@2026-09-01' = {
+  // checkov:skip=CKV_AZURE_59: follows the parameter publicNetworkAccess; without keys, only an identity with a role gets in
   // checkov:skip=CKV_AZURE_35: the default follows the parameter publicNetworkAccess; without keys, only an identity with a role gets in
   // checkov:skip=CKV_AZURE_206: zone-redundant: a region that is gone takes DPS, hub and vault with it
   // checkov:skip=CKV_AZURE_43: the name is made of a prefix and 13 letters or digits; the check reads the expression
