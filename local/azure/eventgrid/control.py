@@ -4,6 +4,7 @@ PUT/GET /subscriptions, DELETE /subscriptions/{name} · POST /events/drop · POS
 GET /topic-events · GET /dead-letters
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -41,10 +42,7 @@ def eventgrid_routes(world: "World") -> list[web.RouteDef]:
         if schema := body.pop("schema", None):
             for name, one in list(grid.subscriptions.items()):
                 await grid.subscribe(name, one.webhook.url, schema, list(one.included_event_types))
-        for name, value in body.items():
-            if name not in vars(grid.switches):
-                raise ValueError(f"no switch named {name}")
-            setattr(grid.switches, name, type(getattr(grid.switches, name))(value))
+        grid.switches = replace(grid.switches, **body)
         return json_reply(200, vars(grid.switches))
 
     async def post_expiry_scan(_request: web.Request) -> web.Response:

@@ -19,20 +19,24 @@ RETRY_S = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 MOST_ATTEMPTS = 30  # docs: the default
 # Not tried again, but given up at once (docs: delivery and retry, webhooks).
 FINAL = {400, 401, 403, 413}
-REORDER_S = 0.5
 
 
-@dataclass
+@dataclass(frozen=True)
 class Switches:
     """How events are maltreated; set on the control port.
 
-    `drop` loses vault events at the source; `duplicate` delivers the next n events twice; `reorder` delays each
-    delivery by up to half a second at random.
+    `drop` loses vault events at the source; `copies` is how often each event is delivered; `reorder_s` delays each
+    delivery by up to so many seconds at random, so that they overtake one another. ValueError for a value that
+    cannot be.
     """
 
     drop: bool = False
-    duplicate: int = 0
-    reorder: bool = False
+    copies: int = 1
+    reorder_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.drop not in (True, False) or self.copies < 1 or self.reorder_s < 0:
+            raise ValueError(f"events cannot be maltreated like that: {self}")
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,16 @@ class EventGrid:
             self._write_journal(event, "dropped")
             return
         self._write_journal(event, "published")
-        copies = 1
-        if self.switches.duplicate > 0:
-            self.switches.duplicate -= 1
-            copies = 2
         for subscription in self.subscriptions.values():
             if subscription.wants(event):
-                for _ in range(copies):
+                for _ in range(self.switches.copies):
                     self._deliver_later(subscription, event)
 
     def _vault_topic(self) -> str:
         return self._world.names.resource_id("Microsoft.KeyVault/vaults", self._world.names.vault_name)
 
     def _deliver_later(self, subscription: Subscription, event: Event) -> None:
-        delay = self._random.uniform(0, REORDER_S) if self.switches.reorder else 0.0
+        delay = self._random.uniform(0, self.switches.reorder_s)
         task = asyncio.get_running_loop().create_task(self._deliver(subscription, event, delay))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
