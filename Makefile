@@ -6,7 +6,7 @@ SCENARIO ?= expiry
 setup:
 	@sh scripts/setup.sh
 
-rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default, ends with a breach) or breach
+rehearse: setup  ## the main job on real parts; SCENARIO=expiry (default, ends with a breach), breach, no-events, noisy-events
 	@$(PY) -m local rehearse $(SCENARIO)
 
 test: setup  ## all tests, with a seeded sample of the long proofs; TESTS=pattern narrows it

@@ -40,42 +40,43 @@ class Expiry:
         """Set up, every rollover, and the breach."""
         with stage.phase("set-up"):
             in_use = set_up(stage)
-        for number, ordinal in enumerate(ORDINALS, 1):
-            in_use = self._roll(stage, number, ordinal, in_use)
+        for number in range(1, self.rollovers + 1):
+            in_use = roll(stage, number, in_use)
         steal_and_contain(stage, list(in_use)[-1], REMOVE, "breach")
 
-    def _roll(
-        self, stage: Stage, number: int, ordinal: str, outgoing: dict[str, VaultCertificate]
-    ) -> dict[str, VaultCertificate]:
-        """One rollover of every device, from near-expiry to the end of the outgoing certificate."""
-        with stage.phase(f"{ordinal} rollover", _first_end(outgoing) - NEAR):
-            stage.wait_for(
-                f"{ordinal} rollover: the app waits for the old certificate's end", lambda: _resting(stage, outgoing)
-            )
-            incoming = {name: stage.operator.latest(name) for name in outgoing}
-            stage.found.newest = thumbprints(incoming)
-            stage.wait_for(f"{ordinal} rollover: devices on the new certificate", lambda: on(stage, stage.found.newest))
-            stage.wait_for(
-                f"{ordinal} rollover: hub identities on the new certificate",
-                lambda: {name for name in outgoing if _moved(stage, name, outgoing[name], incoming[name])},
-            )
-            for name in outgoing:
-                stage.found.slots[name].append(slot(stage, name, incoming[name].sha256))
-        with stage.phase(f"{ordinal} expiry", _last_end(outgoing) + AFTER):
-            stage.wait_for(f"{ordinal} expiry: old certificates gone", lambda: _done(stage, number))
-            self._check_gone(stage, number, outgoing)
-        return incoming
 
-    def _check_gone(self, stage: Stage, number: int, outgoing: dict[str, VaultCertificate]) -> None:
-        for name, certificate in outgoing.items():
-            stage.found.rollovers[name] = number
-            if certificate.sha256 in stage.operator.slots(name).values():
-                stage.found.problems.append(f"{name}: DPS still holds the certificate that was retired")
-            if certificate.sha256 in stage.operator.hub_thumbprints(name):
-                stage.found.problems.append(f"{name}: the hub still accepts the certificate that was retired")
-            history = stage.found.slots[name]
-            if history[-1] == history[-2]:
-                stage.found.problems.append(f"{name}: the slots did not swap, the new certificate is in {history[-1]}")
+def roll(stage: Stage, number: int, outgoing: dict[str, VaultCertificate]) -> dict[str, VaultCertificate]:
+    """One rollover of every device, from near-expiry to the outgoing certificate's end; gives the incoming ones."""
+    ordinal = ORDINALS[number - 1]
+    with stage.phase(f"{ordinal} rollover", _first_end(outgoing) - NEAR):
+        stage.wait_for(
+            f"{ordinal} rollover: the app waits for the old certificate's end", lambda: _resting(stage, outgoing)
+        )
+        incoming = {name: stage.operator.latest(name) for name in outgoing}
+        stage.found.newest = thumbprints(incoming)
+        stage.wait_for(f"{ordinal} rollover: devices on the new certificate", lambda: on(stage, stage.found.newest))
+        stage.wait_for(
+            f"{ordinal} rollover: hub identities on the new certificate",
+            lambda: {name for name in outgoing if _moved(stage, name, outgoing[name], incoming[name])},
+        )
+        for name in outgoing:
+            stage.found.slots[name].append(slot(stage, name, incoming[name].sha256))
+    with stage.phase(f"{ordinal} expiry", _last_end(outgoing) + AFTER):
+        stage.wait_for(f"{ordinal} expiry: old certificates gone", lambda: _done(stage, number))
+        _check_gone(stage, number, outgoing)
+    return incoming
+
+
+def _check_gone(stage: Stage, number: int, outgoing: dict[str, VaultCertificate]) -> None:
+    for name, certificate in outgoing.items():
+        stage.found.rollovers[name] = number
+        if certificate.sha256 in stage.operator.slots(name).values():
+            stage.found.problems.append(f"{name}: DPS still holds the certificate that was retired")
+        if certificate.sha256 in stage.operator.hub_thumbprints(name):
+            stage.found.problems.append(f"{name}: the hub still accepts the certificate that was retired")
+        history = stage.found.slots[name]
+        if history[-1] == history[-2]:
+            stage.found.problems.append(f"{name}: the slots did not swap, the new certificate is in {history[-1]}")
 
 
 def _first_end(certificates: dict[str, VaultCertificate]) -> datetime:

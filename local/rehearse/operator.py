@@ -182,6 +182,11 @@ class Operator:
         body = {"device_id": device_id, "count": count}
         requests.post(f"{self._document['control']['url']}/queued-messages", json=body, timeout=30).raise_for_status()
 
+    def maltreat_events(self, switches: Mapping[str, Any]) -> None:
+        """Let Event Grid lose, repeat or reorder what the vault says; see the stand-in's `Switches`."""
+        url = f"{self._document['control']['url']}/events/drop"
+        requests.post(url, json=dict(switches), timeout=30).raise_for_status()
+
     def rollovers(self) -> list[dict[str, Any]]:
         """What GET /api/rollovers lists, latest first."""
         answer = api_of(self._document, "operator").call("GET", "/api/rollovers")

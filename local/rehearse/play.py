@@ -61,7 +61,8 @@ def play(
         ended = time.time()
         facts = _facts(stage)
         played = Played(scenario.name, scenario.title, scenario.proves, scenario.rollovers, began, ended)
-        return make_report(played, fed_by, facts, stage.found, stage.theft_facts(), stage.group_facts())
+        seen = (stage.theft_facts(), stage.group_facts(), stage.mishap_facts())
+        return make_report(played, fed_by, facts, stage.found, *seen)
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -13,6 +13,8 @@ from local.rehearse.group_roll import GroupFacts
 from local.rehearse.group_roll import problems_of as problems_of_group
 from local.rehearse.journal import DeviceFacts
 from local.rehearse.lanes import lane
+from local.rehearse.mishaps import MishapFacts, mishap_in_words, mishap_section
+from local.rehearse.mishaps import problems_of as problems_of_events
 from local.rehearse.scenario import Found, Phase
 from local.rehearse.theft import TheftFacts, problems_of
 
@@ -41,6 +43,7 @@ def make_report(
     found: Found,
     thefts: Sequence[TheftFacts] = (),
     group: GroupFacts | None = None,
+    mishap: MishapFacts | None = None,
 ) -> dict[str, Any]:
     """The content of report.json. Times ending in `_s` are seconds; positions in time are counted from the start.
 
@@ -51,6 +54,10 @@ def make_report(
     problems = [*found.problems, *(text for one in devices for text in _problems(one, found, played.rollovers))]
     problems += [text for one in thefts for text in problems_of(one)]
     problems += [] if group is None else problems_of_group(group)
+    problems += (
+        [] if mishap is None else problems_of_events(mishap, {one.registration_id: one.thumbprints for one in facts})
+    )
+    events = mishap_section(mishap)
     rolled = group_section(group, played.began)
     breaches = [_breach(one, played.began) for one in thefts]
     return {
@@ -60,7 +67,8 @@ def make_report(
         "devices": devices,
         "breach": _breaches(breaches),
         "group": rolled,
-        "summary": _summary(played, devices, breaches, rolled, problems),
+        "events": events,
+        "summary": _summary(played, devices, breaches, [*mishap_in_words(events), *group_in_words(rolled)], problems),
         "problems": problems,
         "phases": [_phase(phase, played.began) for phase in found.phases],
     }
@@ -165,7 +173,7 @@ def _summary(
     played: Played,
     devices: Sequence[Mapping[str, Any]],
     breaches: Sequence[Mapping[str, Any]],
-    group: Mapping[str, Any] | None,
+    more: Sequence[str],
     problems: Sequence[str],
 ) -> dict[str, Any]:
     rolled = sum(_rolled(device, played.rollovers) for device in devices)
@@ -178,7 +186,7 @@ def _summary(
         f"{rolled} of {len(devices)} devices rolled {times}, {refused} refused connects, {long_gaps} gaps over"
         f" {GAP_ALLOWED_S:g} s"
     ]
-    verdict = "; ".join([*said[: played.rollovers], *_breaches_in_words(breaches), *group_in_words(group)])
+    verdict = "; ".join([*said[: played.rollovers], *_breaches_in_words(breaches), *more])
     verdict = f"{'PASSED' if not problems else 'FAILED'}: {verdict}, in {duration:.0f} s"
     return {
         "passed": not problems,
@@ -264,6 +272,7 @@ def page_of(report: Mapping[str, Any]) -> str:
         report=report,
         breaches=breaches_of(report),
         group=report["group"],
+        events=report["events"],
         many=len(report["devices"]) > MANY,
         picture=drawn,
         description=in_words(report),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from local.rehearse.group_roll import BREACH, GroupFacts, GroupRoll, group_facts
 from local.rehearse.journal import DeviceFacts, Entry, by_device, facts_of
+from local.rehearse.mishaps import Mishap, MishapFacts, mishap_facts
 from local.rehearse.theft import Theft, TheftFacts, theft_facts, without
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "expiry": "local.rehearse.expiry",
         "breach": "local.rehearse.breach",
+        "no-events": "local.rehearse.unsure:NO_EVENTS",
+        "noisy-events": "local.rehearse.unsure:NOISY_EVENTS",
         "group-expiry": "local.rehearse.group_expiry:INTERMEDIATE_EXPIRY",
         "group-breach": "local.rehearse.group_breach:INTERMEDIATE_BREACH",
         "root-expiry": "local.rehearse.group_expiry:ROOT_EXPIRY",
@@ -68,6 +71,7 @@ class Found:
     phases: list[Phase] = field(default_factory=list)
     thefts: list[Theft] = field(default_factory=list)
     group: GroupRoll | None = None
+    mishap: Mishap | None = None
 
 
 class Scenario(Protocol):
@@ -149,6 +153,10 @@ class Stage:
         if group is None:
             return None
         return group_facts(self._entries, group, self.fleet.registration_ids, self._read_at)
+
+    def mishap_facts(self) -> MishapFacts | None:
+        """What the journal says of the vault's events, where the scenario had them maltreated."""
+        return None if self.found.mishap is None else mishap_facts(self._entries, self.found.mishap)
 
     def read_journal(self) -> None:
         """Take in what the stand-in noted since the last time."""

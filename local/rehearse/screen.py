@@ -153,6 +153,8 @@ def show_report(console: Console, report: Mapping[str, Any], files: list[Path]) 
         _show_breaches(console, breaches)
     if report["group"]:
         show_group(console, report["group"])
+    if report["events"]:
+        _show_events(console, report["events"])
     summary = report["summary"]
     style = "bold green" if summary["passed"] else "bold red"
     console.print(Text(summary["verdict"], style), soft_wrap=True)
@@ -204,5 +206,22 @@ def _show_breaches(console: Console, breaches: Sequence[Mapping[str, Any]]) -> N
             Text(str(let_in), "bold red" if let_in else ""),
             Text("restored" if one["twin_restored"] else "LOST", "" if one["twin_restored"] else "bold red"),
         )
+    console.print(table)
+    console.print()
+
+
+def _show_events(console: Console, events: Mapping[str, Any]) -> None:
+    """What became of the vault's events."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    titles = ("vault events", "dropped", "deliveries", "out of order", "certificates", "rolled once", "begun by")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "begun by" else "right", no_wrap=True)
+    once, certificates = events["rolled_once"], events["certificates"]
+    table.add_row(
+        *(str(events[name]) for name in ("sent", "dropped", "delivered", "out_of_order")),
+        str(certificates),
+        Text(str(once), "" if once == certificates else "bold red"),
+        ", ".join(f"{who}: {times}" for who, times in events["begun_by"].items()),
+    )
     console.print(table)
     console.print()

@@ -1,6 +1,7 @@
 """Journal entries in the shape that the stand-in writes them, for tests of what is made of them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -19,7 +20,8 @@ class Notes:
         self._seq: Iterator[int] = count(1)
 
     def _add(self, kind: str, wall: float, **fields: Any) -> None:
-        self.entries.append({"seq": next(self._seq), "kind": kind, "at": "", "wall": wall, **fields})
+        at = datetime.fromtimestamp(wall, UTC).isoformat()
+        self.entries.append({"seq": next(self._seq), "kind": kind, "at": at, "wall": wall, **fields})
 
     def on(self, wall: float, session: int, sha256: str, device: str = "meter-01", address: str = HOME) -> None:
         about = {"service": "iothub", "device_id": device, "sha256": sha256, "session": session, "address": address}
@@ -44,9 +46,16 @@ class Notes:
     def register_answered(self, wall: float, status: int, method: str = "MQTT", principal: str = "meter-01") -> None:
         self._add("request", wall, service="dps", method=method, status=status, principal=principal)
 
-    def facts(self) -> DeviceFacts:
-        return facts_of(self.entries, ["meter-01"], UNTIL)[0]
+    def facts(self, device: str = "meter-01") -> DeviceFacts:
+        return facts_of(self.entries, [device], UNTIL)[0]
 
     def written(self, wall: float, service: str, path: str, principal: str = "rollover", status: int = 200) -> None:
         about = {"service": service, "method": "PUT", "path": path, "principal": principal, "writes": True}
         self._add("request", wall, status=status, **about)
+
+    def event(self, wall: float, event_id: str, outcome: str = "published") -> None:
+        self._add("event", wall, service="eventgrid", id=event_id, outcome=outcome)
+
+    def delivered(self, wall: float, event_id: str, outcome: str = "Delivered") -> None:
+        about = {"service": "eventgrid", "id": event_id, "subscription": "certificates", "attempt": 1}
+        self._add("event", wall, outcome=outcome, **about)
