@@ -28,6 +28,7 @@ from functions import (
     sweep_certificates,
     upload_secondary,
     verify_containment,
+    watch_rollovers,
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -49,6 +50,7 @@ for module in (
     delete_ca_certificate,
     resume_rollovers,
     sweep_certificates,
+    watch_rollovers,
     report_poisoned,
     rollovers,
     rollover,

@@ -4,7 +4,7 @@ scripts.draw_notifications`."""
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from shared.clients.topic import cloud_event
 from shared.enrollment import Slot
 from shared.events import Lifecycle, Urgency, urgency
 from shared.incident import Incident, Mode
-from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
+from shared.overdue import overdue
+from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step
+from shared.seen import Policy
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
 BEGIN = "<!-- {name}: drawn by scripts/draw_notifications.py; a test compares -->\n"
@@ -26,6 +28,9 @@ WHEN: Mapping[Lifecycle, str] = {
     Lifecycle.COMPLETED: "every step is done",
     Lifecycle.REFUSED: "it must not go on: `reason` says what is wrong, mostly with the new certificate",
     Lifecycle.NEEDS_PERSON: "it cannot go on by itself: `reason` says why, `nextStep` what to do",
+    Lifecycle.WAITING_TOO_LONG: "it waits at one step for longer than"
+    " [its budget](rollover.md#how-long-a-step-may-wait): `reason` says for what, `nextStep` what"
+    " to do; it goes on by itself, and is announced once a wait",
     Lifecycle.CANNOT_BEGIN: "a certificate that is due belongs to no enrollment, or to one that is not ours to roll;"
     " again every day while it holds",
     Lifecycle.CONTAINED: "read back twice: neither DPS nor hub lets anything compromised in",
@@ -77,6 +82,16 @@ def _examples() -> dict[str, dict[str, Any]]:
         records=12,
     )
     steps = (Step.DISABLE_ENROLLMENT, Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT)
+    waits = replace(
+        _ROLLOVER,
+        done=PLANS[Plan.EXPIRY][:3],
+        arrived_at=_AT,
+        incoming=_INCOMING,
+        waiting_for="the reprovision job ended (completed: 0 answered, 1 not reached); the device has not registered"
+        " with the incoming certificate yet",
+        waiting_since=_AT,
+        records=9,
+    )
     contained = replace(_ROLLOVER, plan=Plan.BREACH, incident=incident, done=steps, records=6)
     nominated = {
         "urgency": urgency(Lifecycle.BREACH_NOMINATED),
@@ -88,6 +103,11 @@ def _examples() -> dict[str, dict[str, Any]]:
         "started": _envelope(Lifecycle.STARTED, f"{_ROLLOVER.id}/1", event_data(_ROLLOVER, Lifecycle.STARTED)),
         "needs": _envelope(
             Lifecycle.NEEDS_PERSON, f"{needs.id}/{needs.records}", event_data(needs, Lifecycle.NEEDS_PERSON)
+        ),
+        "waits": _envelope(
+            Lifecycle.WAITING_TOO_LONG,
+            f"{waits.id}/{waits.records}",
+            event_data(waits, Lifecycle.WAITING_TOO_LONG, overdue(waits, _AT + timedelta(days=3), Policy())),
         ),
         "contained": _envelope(
             Lifecycle.CONTAINED, f"{contained.id}/{contained.records}", event_data(contained, Lifecycle.CONTAINED)
@@ -113,7 +133,8 @@ def _envelope(kind: Lifecycle, event_id: str, data: Mapping[str, Any]) -> dict[s
 
 def _urgency(kind: Lifecycle) -> str:
     alone, of_a_breach = urgency(kind), urgency(kind, contains=True)
-    return alone if alone is of_a_breach else f"{alone}; {of_a_breach} if it keeps something out"
+    when = "is to keep something out and does not yet" if kind is Lifecycle.WAITING_TOO_LONG else "keeps something out"
+    return alone if alone is of_a_breach else f"{alone}; {of_a_breach} if it {when}"
 
 
 def tables() -> dict[str, str]:

@@ -1,9 +1,11 @@
 """Draws the plans into docs/rollover.md, from the data that the steps run by: `python -m scripts.draw_plans`."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from scripts import drawing
-from shared.rollover import ESTABLISHES, PLANS, Plan
+from shared.overdue import FOR_DEVICES, OF_BREACH, OF_EXPIRY
+from shared.rollover import ESTABLISHES, PLANS, Plan, Step
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rollover.md"
 BEGIN = "<!-- {name}: drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"
@@ -22,9 +24,28 @@ def draw(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def draw_budgets() -> str:
+    """How long each step may wait before that is announced."""
+    lines = ["| step | expiry | breach, `disallow`, `allow` |", "|---|---|---|"]
+    for step in Step:
+        cells = ["as long as devices are given" if step in FOR_DEVICES else _long(of.get(step)) for of in _BUDGETS]
+        lines.append(f"| `{step}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_BUDGETS = (OF_EXPIRY, OF_BREACH)
+
+
+def _long(budget: timedelta | None) -> str:
+    if budget is None:
+        return "-"
+    minutes = int(budget.total_seconds()) // 60
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+
+
 def drawn(page: str) -> str:
-    """The page with its drawings made anew, one for each plan."""
-    return drawing.drawn(page, BEGIN, {plan: draw(plan) for plan in Plan})
+    """The page with its drawings made anew, one for each plan, and the table of budgets."""
+    return drawing.drawn(page, BEGIN, {**{plan: draw(plan) for plan in Plan}, "budgets": draw_budgets()})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from shared.errors import Conflict, RolloverError
 from shared.events import NOTES, Lifecycle, LogEvent, log, urgency
+from shared.overdue import Overdue, overdue
 from shared.rollover import Rollover
 from shared.services import Services
 from shared.telemetry import Metric, measure
@@ -40,11 +41,12 @@ def announce(rollover: Rollover, services: Services) -> Rollover:
 def _publish(rollover: Rollover, services: Services) -> None:
     for entry in rollover.outbox:
         event_type, _, number = entry.partition("/")
+        late = overdue(rollover, services.now(), services.settings.policy) if event_type == _WAITS else None
         services.topic.publish(
             f"{rollover.id}/{number}",
             event_type,
             rollover.target,
-            event_data(rollover, event_type),
+            event_data(rollover, event_type, late),
             services.now(),
         )
 
@@ -72,11 +74,15 @@ def announce_once(
     services.ledger.note_refused(source, subject, why, services.now(), announced=announced)
 
 
-def event_data(rollover: Rollover, kind: str) -> dict[str, str | int | None]:
-    """What a lifecycle event of a rollover says (docs/notifications.md)."""
+_WAITS = Lifecycle.WAITING_TOO_LONG
+
+
+def event_data(rollover: Rollover, kind: str, late: Overdue | None = None) -> dict[str, str | int | None]:
+    """What a lifecycle event of a rollover says (docs/notifications.md); ``late`` of one that waits too long still."""
     incoming = rollover.incoming
+    contains = rollover.plan.contains and not (kind == _WAITS and rollover.contained)
     return {
-        "urgency": urgency(kind, contains=rollover.plan.contains),
+        "urgency": urgency(kind, contains=contains),
         "rolloverId": rollover.id,
         "plan": rollover.plan,
         "registrationId": rollover.registration_id,
@@ -87,8 +93,8 @@ def event_data(rollover: Rollover, kind: str) -> dict[str, str | int | None]:
         "incomingSha256Thumbprint": incoming.sha256_thumbprint if incoming else None,
         "status": rollover.status,
         "incidentId": rollover.incident.id if rollover.incident else None,
-        "reason": rollover.outcome_reason,
-        "nextStep": rollover.next_action,
+        "reason": late.why if late else rollover.outcome_reason,
+        "nextStep": late.next_step if late else rollover.next_action,
         # They lie outside the table: who rewrites the whole history there cannot rewrite these (shared.chain).
         "historyRecords": rollover.records,
         "historyHead": rollover.head,

@@ -5,6 +5,7 @@ in the module of that plan; here is what holds for all of them.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from shared import decide_breach, decide_expiry, decide_group, decide_group_breach
@@ -59,5 +60,5 @@ def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Ve
         next_step = "mend what it waits for, then POST /api/rollovers/{id}/retry"
     deadline = since + policy.straggler_grace
     if now < deadline:
-        return Wait(wait.why, min(wait.delay, deadline - now))
+        return replace(wait, delay=min(wait.delay, deadline - now))
     return NeedsPerson(f"still waiting {policy.straggler_grace.days} days {given}: {wait.why}", next_step)

@@ -21,6 +21,7 @@ from shared.seen import Observation, Policy, Sources, VaultVersion
 ACTING_DOES_NOT_HELP = (
     "see in the history what each attempt met; the sweep begins it again within a day, a new version at once"
 )
+HANDS_OFF = "nothing is rolled until it is enabled"
 
 LOOKS_AT: Mapping[Step, Sources] = {
     Step.ISSUE_CERTIFICATE: Sources(vault=True),
@@ -39,7 +40,7 @@ def _unfit(step: Step, seen: Observation) -> Verdict | None:
     if reason := why_not_ours(seen.enrollment):
         return Refuse(reason)
     if not seen.enrollment.enabled:
-        return Wait("the enrollment is disabled; nothing is rolled until it is enabled", timedelta(hours=1))
+        return Wait(f"the enrollment is disabled; {HANDS_OFF}", timedelta(hours=1))
     return None
 
 

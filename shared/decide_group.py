@@ -15,6 +15,7 @@ from datetime import timedelta
 from shared.authority import DpsCertificate
 from shared.certificate import Thumbprints, is_same
 from shared.chain_of_trust import Trust, missing_links, problems_of_anchor
+from shared.decide_expiry import HANDS_OFF
 from shared.decide_issuance import ask_before_expiry
 from shared.enrollment import Enrolled, Slot
 from shared.fleet import FleetProgress
@@ -44,7 +45,7 @@ def decide_step(step: Step, rollover: Rollover, seen: Observation, policy: Polic
     if reason := why_group_is_not_ours(seen.group):
         return Refuse(reason)
     if not seen.group.enabled:
-        return Wait("the group is disabled; nothing is rolled until it is enabled", timedelta(hours=1))
+        return Wait(f"the group is disabled; {HANDS_OFF}", timedelta(hours=1))
     match step:
         case Step.ISSUE_CERTIFICATE:
             return _issue_certificate(rollover, seen, seen.group, policy)

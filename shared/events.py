@@ -42,12 +42,14 @@ class LogEvent(StrEnum):
     HUB_SIZE_UNREAD = "hub_size_unread"
     TELEMETRY_FAILED = "telemetry_failed"
     FLEET_THROTTLED = "fleet_throttled"
+    WAITING_TOO_LONG = "waiting_too_long"
 
 
 class Lifecycle(StrEnum):
     """CloudEvent types published to the custom topic; subscribers filter on them."""
 
     STARTED = "Rollover.Started"
+    WAITING_TOO_LONG = "Rollover.WaitingTooLong"
     DEVICE_MOVED = "Rollover.DeviceMoved"
     COMPLETED = "Rollover.Completed"
     REFUSED = "Rollover.Refused"
@@ -77,17 +79,20 @@ _TICKETS: set[str] = {
     Lifecycle.REFUSED,
     Lifecycle.NEEDS_PERSON,
     Lifecycle.CANNOT_BEGIN,
+    Lifecycle.WAITING_TOO_LONG,
     Lifecycle.BREACHED_CERTIFICATE_TRIED,
 }
+_PAGES_OF_A_BREACH: set[str] = {Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON, Lifecycle.WAITING_TOO_LONG}
 _PAGES: set[str] = {Lifecycle.APPROVAL_NEEDED, Lifecycle.GLASS_BROKEN, Lifecycle.BREACH_NOMINATED}
 
 
 def urgency(kind: str, *, contains: bool = False) -> Urgency:
-    """Who should learn of it, and how soon; ``contains``: of a rollover that keeps something compromised out.
+    """Who should learn of it, and how soon; ``contains``: of a rollover that keeps something compromised out, or, of
+    one that only waits, that has not yet come to that.
 
     A kind that only a later release knows is good to know.
     """
-    if kind in _PAGES or (contains and kind in (Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON)):
+    if kind in _PAGES or (contains and kind in _PAGES_OF_A_BREACH):
         return Urgency.PAGE
     return Urgency.TICKET if kind in _TICKETS else Urgency.CHAT
 
@@ -116,6 +121,7 @@ _WARNINGS = {
     LogEvent.REFUSAL_UNEXPLAINED,
     LogEvent.HUB_SIZE_UNREAD,
     LogEvent.TELEMETRY_FAILED,
+    LogEvent.WAITING_TOO_LONG,
 }
 
 

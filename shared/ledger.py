@@ -44,6 +44,8 @@ Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
 ID = r"(individual|group)\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
 """A rollover's ID; in the middle what a registration or group ID may be made of (azure-docs concepts-service)."""
+END_OF_TIME = "9999"
+"""Later than every stamp."""
 UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
 """What reading a row raises that a person edited or a later release wrote."""
 
@@ -221,6 +223,11 @@ class Ledger:
     def due(self, now: datetime) -> Iterator[Rollover]:
         """Open rollovers that it is time to look at, and any whose lifecycle events are unpublished."""
         return _readable(self._table.scan("rollover.", due=stamp(now)))
+
+    def open(self) -> Iterator[Rollover]:
+        """Every rollover that has not ended."""
+        rollovers = _readable(self._table.scan("rollover.", due=END_OF_TIME))
+        return (one for one in rollovers if one.outcome is None)
 
     def refused_input(self, source: str, subject: str, reason: str) -> RefusedInput | None:
         """The note of exactly this refusal, if there is one."""

@@ -30,6 +30,9 @@ is early and ignored; after a crash the row is due again when the lease is over.
 LONGEST_PAUSE = timedelta(hours=12)
 """Between two rounds of a rollover that goes back again and again."""
 
+UNDONE_OFTEN = 5
+"""So many times back, with ever longer pauses (half an hour in all), is no accident any more: somebody is told."""
+
 
 class Step(StrEnum):
     """One step of a plan: one function, one queue (``queue``), one state of the world that it establishes.
@@ -192,12 +195,22 @@ class AlreadyDone:
     why: str
 
 
+class HeldUp(StrEnum):
+    """Why a step could not even look, or act: not its own wait, but a service's."""
+
+    REFUSED = "refused"
+    """Not allowed, or not yet: a role may be on its way."""
+    UNANSWERED = "unanswered"
+    """Down, or throttling."""
+
+
 @dataclass(frozen=True)
 class Wait:
     """Not yet; look again after ``delay``. Waiting is normal and costs no retry."""
 
     why: str
     delay: timedelta
+    held_up: HeldUp | None = None
 
 
 @dataclass(frozen=True)
@@ -281,6 +294,14 @@ class Rollover:
     """Of the work on a group's devices: another one when what the last one established holds no longer."""
     waiting_for: str | None = None
     waiting_since: datetime | None = None
+    arrived_at: datetime | None = None
+    """When it came to the present step, whatever it has waited for since; ``here_since`` knows what None means."""
+    held_up_since: datetime | None = None
+    """Since when services have kept the present step from looking or acting, each in turn perhaps."""
+    refused_since: datetime | None = None
+    """Since when one of them has refused that; no look has come through in between."""
+    told_overdue_at: datetime | None = None
+    """When it was announced that it waits too long at the present step (``shared.overdue``)."""
     due_at: datetime | None = None
     """When to look again; a nudge before that is ignored."""
     outcome: Outcome | None = None
@@ -329,6 +350,13 @@ class Rollover:
         return "waiting" if self.waiting_for else "running"
 
     @property
+    def here_since(self) -> datetime:
+        """Since when the present step is the next one; for the row of an earlier release at the latest."""
+        if self.arrived_at is not None:
+            return self.arrived_at
+        return (self.done and self.waiting_since) or self.started_at
+
+    @property
     def leaving(self) -> tuple[Outgoing, ...]:
         """The certificates that must leave: the outgoing one, or all that are compromised."""
         return self.incident.compromised if self.incident else (self.outgoing,)
@@ -350,6 +378,10 @@ class Rollover:
         Whoever cancels or preempts a rollover cannot call back what it sent a moment before.
         """
         return self.acted_at + ACT_LEASE if self.acted_at is not None else None
+
+    def acts_now(self, now: datetime) -> bool:
+        """Whether a step may be between its intention and its record: whoever wrote now would cost it the record."""
+        return self.waiting_for is None and self.writes_until is not None and now < self.writes_until
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is time to look at it (half a second early counts: queues count whole seconds)."""
@@ -447,10 +479,12 @@ def advance(
             )
             return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
         case Act():
-            return replace(rollover, waiting_for=None, waiting_since=None, due_at=now)
-        case Wait(why=why, delay=delay):
+            seeing = _held_up(rollover, None, now)
+            return replace(seeing, waiting_for=None, waiting_since=None, due_at=now)
+        case Wait(why=why, delay=delay, held_up=held_up):
             since = now - has_waited(rollover, why, now)
-            return replace(rollover, waiting_for=why, waiting_since=since, due_at=now + delay)
+            still = _held_up(rollover, held_up, now)
+            return replace(still, waiting_for=why, waiting_since=since, due_at=now + delay)
         case Refuse(why=why):
             looked_at = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
             return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, None, now)
@@ -483,18 +517,41 @@ def reopened(rollover: Rollover, now: datetime) -> Rollover:
     open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
     # What was given up on a group's devices is tried again, by another round of the work; who moved stays moved.
     round_ = rollover.round + (rollover.plan is Plan.GROUP_BREACH)
-    return replace(_arrived(open_again, now), backs=0, reopened_at=now, round=round_)
+    return replace(_arrived(replace(open_again, backs=0), now), reopened_at=now, round=round_)
 
 
 def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:
     """The rollover once a second person agreed."""
     if rollover.incident is None:
         raise ValueError("only what a person asked for is approved")
-    return replace(rollover, incident=replace(rollover.incident, approved_by=who), due_at=now)
+    return replace(rollover, incident=replace(rollover.incident, approved_by=who), arrived_at=now, due_at=now)
+
+
+def _held_up(rollover: Rollover, by: HeldUp | None, now: datetime) -> Rollover:
+    """How long services have been in the way: over when a look came through, not when another one is in the way."""
+    refused = rollover.refused_since or (now if by is HeldUp.REFUSED else None)
+    return replace(
+        rollover,
+        held_up_since=(rollover.held_up_since or now) if by else None,
+        refused_since=refused if by else None,
+    )
 
 
 def _arrived(rollover: Rollover, now: datetime) -> Rollover:
-    return replace(rollover, acts=0, acted_at=None, waiting_for=None, waiting_since=None, due_at=now)
+    # What is undone again and again does not go on: it was told so, and that once.
+    told = rollover.told_overdue_at if rollover.backs >= UNDONE_OFTEN else None
+    return replace(
+        rollover,
+        acts=0,
+        acted_at=None,
+        waiting_for=None,
+        waiting_since=None,
+        arrived_at=now,
+        held_up_since=None,
+        refused_since=None,
+        told_overdue_at=told,
+        due_at=now,
+    )
 
 
 def _end(rollover: Rollover, outcome: Outcome, why: str, next_action: str | None, now: datetime) -> Rollover:

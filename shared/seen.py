@@ -19,6 +19,8 @@ class Policy:
     """Retire the outgoing certificate as soon as the device moved, not only once it has expired too."""
     straggler_grace: timedelta = timedelta(days=7)
     """How long after the outgoing certificate's end a rollover may wait before a person is told."""
+    device_budget: timedelta = timedelta(days=3)
+    """How long a device that is asked may take to come before that is announced (``shared.overdue``)."""
     clock_skew: timedelta = timedelta(minutes=5)
     settle: timedelta = timedelta(seconds=60)
     """How long a containment must be seen to hold before it is stated: in that time the hub ends the session of an

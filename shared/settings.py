@@ -89,6 +89,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         policy=Policy(
             retire_when_moved=reader.choice("RETIRE_WHEN", ("expired", "moved"), "expired") == "moved",
             straggler_grace=timedelta(days=reader.number("STRAGGLER_GRACE_DAYS", 7, MANY_DAYS)),
+            device_budget=timedelta(days=reader.number("DEVICE_BUDGET_DAYS", 3, MANY_DAYS)),
             settle=timedelta(seconds=reader.number("CONTAINMENT_SETTLE_SECONDS", 60, 3600)),
         ),
         due=Due(

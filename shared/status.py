@@ -6,6 +6,7 @@ from shared.exposure import exposures
 from shared.exposure_group import group_exposures
 from shared.fleet import FleetProgress
 from shared.observation import observe
+from shared.overdue import Overdue
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.services import Services
 
@@ -33,8 +34,8 @@ def works_of(rollover: Rollover, services: Services) -> list[FleetProgress]:
     return [one for one in found if one is not None]
 
 
-def next_in_words(rollover: Rollover) -> str:
-    """What comes next, and who does it."""
+def next_in_words(rollover: Rollover, late: Overdue | None = None) -> str:
+    """What comes next, and who does it; ``late`` when it has waited too long."""
     if rollover.awaits_approval and rollover.incident is not None and rollover.incident.approve_by is not None:
         until = f"{rollover.incident.approve_by:%Y-%m-%d %H:%M:%SZ}"
         return (
@@ -42,7 +43,7 @@ def next_in_words(rollover: Rollover) -> str:
         )
     match rollover.outcome:
         case None:
-            return _running(rollover)
+            return _running(rollover) + (f". It has waited too long: {late.next_step}" if late else "")
         case Outcome.DONE:
             return "Nothing: it is done."
         case Outcome.PREEMPTED:

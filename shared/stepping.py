@@ -27,6 +27,7 @@ from shared.rollover import (
     Act,
     AlreadyDone,
     Back,
+    HeldUp,
     Incoming,
     NeedsPerson,
     Outcome,
@@ -194,9 +195,10 @@ def _act(
 
 def _refused(error: RolloverError, rollover: Rollover, services: Services) -> Verdict:
     """A person is needed; at once, or, when a role may only be on its way, after ``ROLE_PATIENCE``."""
-    waited = has_waited(rollover, str(error), services.now())
-    if isinstance(error, NotAllowed) and waited < ROLE_PATIENCE:
-        return Wait(str(error), timedelta(minutes=1))
+    now = services.now()
+    # Since any service refused anything, for two that refuse in turn would each be news for ever.
+    if isinstance(error, NotAllowed) and now - (rollover.refused_since or now) < ROLE_PATIENCE:
+        return Wait(str(error), timedelta(minutes=1), HeldUp.REFUSED)
     again = "the next day's sweep begins it again" if rollover.plan.expires else f"POST {_RETRY}"
     return NeedsPerson(str(error), f"mend what the service complains about; {again}")
 
@@ -209,7 +211,7 @@ def _wait_for(error: ServiceUnavailable, rollover: Rollover, services: Services)
     now = services.now()
     waited = has_waited(rollover, str(error), now)
     delay = max(error.retry_after or timedelta(), min(waited / 2, timedelta(minutes=10)), timedelta(seconds=5))
-    return bounded(Wait(str(error), delay), rollover, now, services.settings.policy)
+    return bounded(Wait(str(error), delay, HeldUp.UNANSWERED), rollover, now, services.settings.policy)
 
 
 def _record(old: Rollover, new: Rollover, record: History | None, services: Services) -> Rollover:

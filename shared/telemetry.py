@@ -55,6 +55,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.TELEMETRY_FAILED: ("why",),
     LogEvent.HUB_SIZE_UNREAD: ("why",),
     LogEvent.FLEET_THROTTLED: ("rollover_id", "work", "batch"),
+    LogEvent.WAITING_TOO_LONG: (*_TOLD, "plan", "why", "next_action"),
 }
 """Every log event there is, with the fields that it may have."""
 
@@ -71,6 +72,7 @@ class Metric(StrEnum):
     SWEEPS = "rollover.sweep.completed"
     TARGETS = "rollover.sweep.targets"
     DUE = "rollover.resume.due"
+    OVERDUE = "rollover.watch.overdue"
     POISONED = "rollover.poisoned"
     ANNOUNCE_FAILED = "rollover.announce.failed"
     REFUSALS = "rollover.refusals"
@@ -96,6 +98,7 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.SWEEPS: Instrument("counter", "{sweep}", "sweeps that came to their end"),
     Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps looked at", ("came",)),
     Metric.DUE: Instrument("histogram", "{rollover}", "rollovers that were due at a turn of the clock"),
+    Metric.OVERDUE: Instrument("histogram", "{rollover}", "rollovers that wait too long at a turn of the watch"),
     Metric.POISONED: Instrument("counter", "{message}", "messages that failed five times", ("step",)),
     Metric.ANNOUNCE_FAILED: Instrument("counter", "{event}", "lifecycle events that the topic did not take"),
     Metric.REFUSALS: Instrument("counter", "{device}", "refused connects that were looked into", ("finding",)),

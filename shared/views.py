@@ -13,13 +13,14 @@ from shared.fleet import FleetProgress
 from shared.group_device import READMITS
 from shared.incident import Incident
 from shared.ledger import RefusedInput
+from shared.overdue import Overdue, overdue
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.rows import History
 from shared.services import Services
 from shared.status import next_in_words, still_exposed, works_of
 
 STATUSES = ("awaiting_approval", "running", "waiting", *Outcome)
-FILTERS = ("status", "registration_id", "enrollment_group", "incident")
+FILTERS = ("status", "registration_id", "enrollment_group", "incident", "overdue")
 
 
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
@@ -33,12 +34,16 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
     status = filters.get("status")
     if status is not None and status not in STATUSES:
         raise BadInput(f"there is no status {status!r}; there are {', '.join(STATUSES)}")
+    if filters.get("overdue", "true") != "true":
+        raise BadInput("overdue is true, or left out")
     found = [r for r in _of_target(filters, services) if status in (None, r.status)]
+    if "overdue" in filters:
+        found = [r for r in found if _overdue(r, services) is not None]
     if incident := filters.get("incident"):
         found = [r for r in found if r.incident is not None and r.incident.id == incident]
     found.sort(key=lambda r: r.started_at, reverse=True)
     return {
-        "rollovers": [_shown(rollover) for rollover in found],
+        "rollovers": [_shown(rollover, services) for rollover in found],
         "refused_inputs": [_shown_refusal(refused) for refused in services.ledger.refused_inputs()],
     }
 
@@ -65,7 +70,7 @@ def show_rollover(rollover_id: str, services: Services) -> dict[str, Any]:
     ]
     history = services.ledger.history(rollover)
     return {
-        **_shown(rollover),
+        **_shown(rollover, services),
         "contained_at": _iso(_contained_at(rollover, history)),
         "still_exposed": still_exposed(rollover, services),
         "steps": steps,
@@ -111,8 +116,12 @@ def _url(rollover: Rollover) -> str:
     return f"/api/rollovers/{rollover.id}"
 
 
-def _shown(rollover: Rollover) -> dict[str, Any]:
-    incoming = rollover.incoming
+def _overdue(rollover: Rollover, services: Services) -> Overdue | None:
+    return overdue(rollover, services.now(), services.settings.policy)
+
+
+def _shown(rollover: Rollover, services: Services) -> dict[str, Any]:
+    incoming, late = rollover.incoming, _overdue(rollover, services)
     return {
         "id": rollover.id,
         "status": rollover.status,
@@ -127,10 +136,11 @@ def _shown(rollover: Rollover) -> dict[str, Any]:
         "next_step": rollover.next_step,
         "waiting_for": rollover.waiting_for,
         "waiting_since": _iso(rollover.waiting_since),
+        "overdue_since": _iso(late.since if late else None),
         "looks_again_at": _iso(rollover.due_at),
         "reason": rollover.outcome_reason,
         "next_action": rollover.next_action,
-        "next_step_in_words": next_in_words(rollover),
+        "next_step_in_words": next_in_words(rollover, late),
         "contained": rollover.contained,
         "incident": rollover.incident and _shown_incident(rollover.incident),
         "standby_slot": rollover.standby,

@@ -72,6 +72,14 @@ var rules = [
     query: 'traces | where customDimensions.event == "decided" and customDimensions.verdict == "NeedsPerson"'
   }
   {
+    name: 'waiting-too-long'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'A rollover waits at one step for longer than its budget, or undoes and is undone. The line says for what and what to do; so does GET /api/rollovers?overdue=true.'
+    query: 'traces | where customDimensions.event == "waiting_too_long"'
+  }
+  {
     name: 'poisoned'
     severity: 1
     every: 'PT5M'

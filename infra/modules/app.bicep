@@ -55,6 +55,7 @@ var applicationSettings = union(
     EVENT_TOPIC_ENDPOINT: topicEndpoint
     RETIRE_WHEN: 'expired'
     STRAGGLER_GRACE_DAYS: '7'
+    DEVICE_BUDGET_DAYS: '3'
     ROLL_DAYS_BEFORE_EXPIRY: '30'
     ROLL_LIFETIME_SHARE: '0.34'
     REPROVISION_METHOD: 'reprovision'

@@ -1,10 +1,11 @@
 """A role that is missing: waited for as long as an assignment takes to arrive, then a person is told which."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
 
-from shared.errors import NotAllowed, ServiceRefused
+from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 from shared.rollover import Step
 from shared.stepping import ROLE_PATIENCE
 from tests.builders import DEVICE, NEW_256, a_story, deliver, put_rollover
@@ -60,6 +61,39 @@ def test_a_role_that_does_not_arrive_calls_a_person_with_the_words_of_the_servic
     assert (after.status, after.outcome_reason) == ("needs_person", SAID)
     assert after.ended_at == start + ROLE_PATIENCE
     assert world.topic.kinds() == ["Rollover.NeedsPerson"]
+
+
+TROUBLES = {
+    "another service that refuses": NotAllowed("IoT Hub answered 403 to GET device: no role"),
+    "the same one, which is down in between": ServiceUnavailable("DPS answered 503 to GET enrollment"),
+}
+
+
+@pytest.mark.parametrize("other", TROUBLES.values(), ids=TROUBLES)
+def test_a_refusal_that_takes_turns_calls_a_person_as_soon_with(other):
+    """Else each would be news to the last, and the quarter of an hour never be over."""
+    world = a_story()
+    put_rollover(world, STEP)
+    start, turns = world.clock(), itertools.cycle([NotAllowed(SAID), other])
+
+    def refuse(*_):
+        raise next(turns)
+
+    world.dps.enrollment = refuse
+    while (after := deliver(world, STEP)).outcome is None:
+        world.clock.time = after.due_at
+        assert world.clock() < start + 2 * ROLE_PATIENCE
+    assert after.status == "needs_person"
+
+
+def test_a_look_that_came_through_in_between_begins_the_patience_anew():
+    world = a_world_without_role("enrollment")
+    world.clock.time = deliver(world, STEP).due_at
+    refused, world.dps.enrollment = world.dps.enrollment, type(world.dps).enrollment.__get__(world.dps)
+    world.dps.edit(DEVICE, lambda body: body.update(provisioningStatus="disabled"))
+    world.clock.time = deliver(world, STEP).due_at  # an hour later
+    world.dps.enrollment = refused
+    assert deliver(world, STEP).status == "waiting"
 
 
 @BOTH

@@ -157,7 +157,13 @@ def test_the_example_settings_are_those_of_the_template_or_of_a_desk() -> None:
 def test_the_template_sets_the_defaults_of_the_code() -> None:
     """Whoever changes one changes both."""
     example = json.loads((rules.ROOT / "local.settings.example.json").read_text())["Values"]
-    policy = ("RETIRE_WHEN", "STRAGGLER_GRACE_DAYS", "ROLL_DAYS_BEFORE_EXPIRY", "ROLL_LIFETIME_SHARE")
+    policy = (
+        "RETIRE_WHEN",
+        "STRAGGLER_GRACE_DAYS",
+        "DEVICE_BUDGET_DAYS",
+        "ROLL_DAYS_BEFORE_EXPIRY",
+        "ROLL_LIFETIME_SHARE",
+    )
     others = ("REPROVISION_METHOD", "CONTAINMENT_SETTLE_SECONDS", "BREACH_FUSE", "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE")
     there = rules.template_settings(read_folder(INFRA), INFRA)
     assert {name: there[name] for name in policy + others} == {name: example[name] for name in policy + others}

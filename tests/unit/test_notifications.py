@@ -32,7 +32,7 @@ def test_somebody_gets_up_for_what_lets_a_thief_in_and_for_nothing_else():
     pages = {kind for kind in Lifecycle if urgency(kind) is Urgency.PAGE}
     assert pages == {Lifecycle.APPROVAL_NEEDED, Lifecycle.GLASS_BROKEN, Lifecycle.BREACH_NOMINATED}
     of_a_breach = {kind for kind in Lifecycle if urgency(kind, contains=True) is Urgency.PAGE}
-    assert of_a_breach - pages == {Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON}
+    assert of_a_breach - pages == {Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON, Lifecycle.WAITING_TOO_LONG}
 
 
 def test_a_kind_that_only_a_later_release_knows_is_good_to_know():

@@ -37,6 +37,7 @@ def test_what_is_not_set_has_careful_defaults():
     settings = read_settings(GOOD)
     assert settings.policy.retire_when_moved is False
     assert settings.policy.straggler_grace == timedelta(days=7)
+    assert settings.policy.device_budget == timedelta(days=3)
     assert settings.policy.settle == timedelta(seconds=60)
     assert settings.due.window == timedelta(days=30)
     assert settings.due.share == 0.34
@@ -50,6 +51,7 @@ def test_what_the_platform_team_decides_is_read():
     chosen = {
         "RETIRE_WHEN": "Moved",
         "STRAGGLER_GRACE_DAYS": "0.5",
+        "DEVICE_BUDGET_DAYS": "45",
         "ROLL_DAYS_BEFORE_EXPIRY": "90",
         "ROLL_LIFETIME_SHARE": "0.5",
         "REPROVISION_METHOD": "rollNow",
@@ -58,6 +60,7 @@ def test_what_the_platform_team_decides_is_read():
     settings = read_settings({**GOOD, **chosen})
     assert settings.policy.retire_when_moved is True
     assert settings.policy.straggler_grace == timedelta(hours=12)
+    assert settings.policy.device_budget == timedelta(days=45)
     assert (settings.due.window, settings.due.share) == (timedelta(days=90), 0.5)
     assert settings.reprovision_method == "rollNow"
     assert settings.verify_challenge_resource is False
