@@ -161,7 +161,10 @@ def _check_mode(target: AnyTarget, mode: Mode) -> None:
     """
     if isinstance(target, GroupTarget):
         if mode is not Mode.REMOVE:
-            raise Unsuitable(f"{target.key}: a group is contained by mode remove only, not by mode {mode}")
+            raise Unsuitable(
+                f"{target.key}: a group is contained by mode remove only, not by mode {mode}: identities that"
+                " stay at the hub may be a thief's"
+            )
         return
     before = preempted_by(target)
     if before is None or mode is not Mode.REPROVISION or before.plan is not Plan.BREACH or before.awaits_approval:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from shared.enrollment import Shown
 from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 from shared.fleet import Work
+from shared.fleet_restore import given_up
 from shared.fleet_rows import LARGEST_BATCH, Device, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.kept_twins import Kept
@@ -118,7 +119,7 @@ def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tu
     """Keep the twins, delete the identities: how each stands then, and whether the call was refused as a whole."""
     services, now = turn.services, turn.services.now()
     kept = [Kept(one.device_id, turn.rollover.id, now, one.identity_etag, one.twin) for one in there]
-    services.fleet.kept(turn.rollover.partition).keep(kept, lambda one: forgotten(one, turn))
+    services.fleet.kept(turn.rollover.partition).keep(kept, lambda one: given_up(one.rollover_id, one.at, services))
     try:
         failed = services.hub.delete_many(there)
     except NotAllowed:
@@ -144,11 +145,3 @@ def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tu
 def _tried(device: Device, why: str) -> Device:
     tried = replace(device, tries=device.tries + 1)
     return tried.ended(Standing.LEFT, why) if tried.tries >= MOST_TRIES else tried
-
-
-def forgotten(kept: Kept, turn: Turn) -> bool:
-    """Whether nobody puts back any more what an earlier rollover kept."""
-    services = turn.services
-    restoring = services.fleet.head(services.ledger.read(kept.rollover_id), Work.RESTORE)
-    since = restoring.begun_at if restoring else kept.at
-    return services.now() >= since + services.settings.policy.straggler_grace

@@ -7,6 +7,7 @@ from itertools import batched
 from shared.enrollment import Member
 from shared.errors import NotAllowed, ServiceRefused
 from shared.fleet import Work
+from shared.fleet_restore import given_up
 from shared.fleet_rows import LARGEST_BATCH, Batch, Device, Head, Standing
 from shared.lines import Lane
 from shared.quota import Quota
@@ -65,8 +66,10 @@ def _over_again(head: Head) -> Head:
 
 def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Device], str | None]:
     if head.work is Work.RESTORE:
-        names, more = services.fleet.kept(head.partition).to_put_back(head.cursor, LARGEST_BATCH)
-        return [Device(name, name) for name in names], more
+        owed, more = services.fleet.kept(head.partition).to_put_back(head.cursor, LARGEST_BATCH)
+        # What an earlier breach kept in vain is of devices that never came back, or that there never were.
+        vain = {one for one in owed if one.rollover_id != rollover.id and given_up(one.rollover_id, one.at, services)}
+        return [Device(one.device_id, one.device_id) for one in owed if one not in vain], more
     page = services.provisioning.members(str(rollover.group_id), head.cursor)
     devices = [_device(one, services.settings.hub_hostname) for one in page.members]
     if head.work is Work.WAVE and not head.devices:

@@ -16,6 +16,7 @@ from shared.events import LogEvent, log
 from shared.fleet import Work, may_go_on
 from shared.fleet_evict import check, evict
 from shared.fleet_listing import list_on
+from shared.fleet_restore import restore
 from shared.fleet_rows import Head
 from shared.fleet_turn import Turn, Turned
 from shared.lines import HORIZON, Lane
@@ -37,7 +38,11 @@ TRIES = 20
 TOGETHER = 90
 """Batches that are given their moments in one transaction, of 100 rows at most."""
 
-TURNS: Mapping[Work, Callable[[Turn], Turned]] = {Work.EVICT: evict, Work.CHECK: check}
+TURNS: Mapping[Work, Callable[[Turn], Turned]] = {
+    Work.EVICT: evict,
+    Work.CHECK: check,
+    Work.RESTORE: restore,
+}
 FIRST: Mapping[Work, Lane] = {
     Work.EVICT: Lane.EVICTIONS,
     Work.CHECK: Lane.TWIN_READS,

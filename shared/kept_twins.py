@@ -36,6 +36,15 @@ class Kept:
     etag: str = ""
 
 
+@dataclass(frozen=True)
+class Owed:
+    """A kept twin that waits to be put back, without its content."""
+
+    device_id: str
+    rollover_id: str
+    at: datetime
+
+
 class KeptTwins:
     """Kept twins of one group, over the table of the works."""
 
@@ -79,18 +88,17 @@ class KeptTwins:
         kept = (_from_row(*found) for found in rows if found is not None)
         return {one.device_id: one for one in kept}
 
-    def to_put_back(self, after: str | None, most: int) -> tuple[list[str], str | None]:
-        """IDs of the next devices whose twins wait to be put back, in the order of their rows; where to go on, or
-        None at the end."""
-        names: list[str] = []
-        columns = ("RowKey", "device_id", "put_back")
+    def to_put_back(self, after: str | None, most: int) -> tuple[list[Owed], str | None]:
+        """The next twins that wait to be put back, in the order of their rows; where to go on, or None at the end."""
+        found: list[Owed] = []
+        columns = ("RowKey", "device_id", "rollover_id", "at", "put_back")
         for row, _ in self._table.slice(self._partition, (after or "") + " ", "~", columns=columns):
             after = row["RowKey"]
             if not row["put_back"]:
-                names.append(row["device_id"])
-            if len(names) == most:
-                return names, after
-        return names, None
+                found.append(Owed(row["device_id"], row["rollover_id"], datetime.fromisoformat(row["at"])))
+            if len(found) == most:
+                return found, after
+        return found, None
 
     def note_put_back(self, kept: Sequence[Kept]) -> None:
         """Note that these twins, as read, are back; their content is not kept any longer.

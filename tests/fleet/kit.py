@@ -13,10 +13,12 @@ from shared.fleet_resuming import resume_works
 from shared.fleet_work import take_turn
 from shared.incident import Incident, Mode
 from shared.nudges import encode_nudge
+from shared.resuming import resume_due
 from shared.rollover import PLANS, Plan, Rollover, Step
 from shared.rows import History
 from shared.services import Services
-from tests.builders import NEW, OLD, as_incoming, as_outgoing
+from shared.stepping import carry_out
+from tests.builders import EFFECTS, NEW, OLD, as_incoming, as_outgoing
 from tests.certificates import NOW
 from tests.fakes import World, a_world
 
@@ -75,6 +77,8 @@ class Host:
     """When the rollover itself was nudged."""
     turns: int = 0
     deliver: Callable[[Step, bytes, Services], Any] = take_turn
+    whole: bool = False
+    """Whether the rollover's own steps are carried out too, as its functions do."""
     _order: "itertools.count[int]" = field(default_factory=itertools.count)
     _tick: datetime = NOW + MINUTE
 
@@ -92,6 +96,8 @@ class Host:
             clock.time = max(clock.time, moment)
             if "/" not in about:
                 self.woken.append(clock.time)
+                if self.whole:
+                    carry_out(step, encode_nudge(about).encode(), self.world.services, EFFECTS[step])
                 return
             self.turns += 1
             self.deliver(step, encode_nudge(about).encode(), self.world.services)
@@ -99,6 +105,8 @@ class Host:
             clock.time = max(clock.time, self._tick)
             self._tick = clock.time + MINUTE
             resume_works(self.world.services)
+            if self.whole:
+                resume_due(self.world.services)
 
     def run(self, until: Callable[[], bool], longest: timedelta = timedelta(days=30)) -> None:
         """Until something holds."""

@@ -1,0 +1,113 @@
+"""A group's breach from the call to the last device, with the real works on its fleet, in memory."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.breaching import confirm, preview
+from shared.callers import Role
+from shared.enrollment import Twin
+from shared.operating import retry
+from shared.rollover import Outcome, Rollover, Step
+from tests.fakes import World, somebody
+from tests.fleet.kit import Host, names, thumbprint
+from tests.group_story import (
+    GROUP,
+    NEW_CA,
+    NEW_ROOT,
+    OLD_CA,
+    OLD_ROOT,
+    a_group_story,
+    reasons,
+    the_rollover,
+    trusted,
+)
+
+pytestmark = pytest.mark.usefixtures("quiet")
+MANY = 230
+ONCALL = somebody("oncall", Role.BREACH_EXECUTE)
+MADE = "made-by-a-thief"
+
+
+def a_breached_group(count: int = MANY, **knobs: Any) -> tuple[World, Host]:
+    """Its devices are on, each with a twin of its own; the thief has made himself a device; the call is confirmed."""
+    world = a_group_story(**knobs)
+    world.fleet = None  # the real works
+    world.dps.members_of[GROUP] = []
+    world.hub.identities.clear()
+    for name in [*names(count), MADE]:
+        world.dps.registered(name, group=GROUP)
+        world.hub.put(name, thumbprint(name), thumbprint(name), connected=True)
+        world.hub.twins[name] = twin_of(name)
+    host = Host(world, whole=True)
+    asked = {"enrollment_group": GROUP, "reason": "the CA's key was copied"}
+    token = preview(asked, ONCALL, world.services)["confirm_token"]
+    confirm({"confirm": token, "break_glass": "nobody else is up"}, ONCALL, world.services)
+    return world, host
+
+
+def twin_of(name: str) -> Twin:
+    return Twin(f"t-{name}", {"site": name}, {"rate": {"every": 5, "of": name}})
+
+
+def come_back(world: World, some: Iterable[str]) -> None:
+    """They register under the new CA; DPS makes each a new identity with an initial twin."""
+    for name in some:
+        world.dps.registered(name, group=GROUP)
+        world.hub.put(name, thumbprint(name, 1), thumbprint(name, 1), connected=True)
+        world.hub.twins[name] = Twin("AAAAAAAAAAE=", {}, {})
+
+
+def restored(world: World) -> set[str]:
+    return {name for name, twin in world.hub.twins.items() if twin.equals(twin_of(name))}
+
+
+def until(world: World, host: Host, step: Step | None, longest: timedelta) -> Rollover:
+    host.run(lambda: the_rollover(world).next_step is step, longest)
+    return the_rollover(world)
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_a_fleet_is_contained_rolled_and_brought_back_with_every_twin(by_reference: bool) -> None:
+    world, host = a_breached_group(by_reference=by_reference)
+    old, new = (OLD_ROOT, NEW_ROOT) if by_reference else (OLD_CA, NEW_CA)
+    rollover = until(world, host, Step.RESTORE_TWIN, timedelta(hours=1))
+    assert rollover.contained, reasons(world)
+    assert not world.hub.identities
+    assert set(trusted(world).values()) - {None} == {new.sha256_thumbprint}
+    assert old.sha256_thumbprint not in {one.certificate.sha256_thumbprint for one in world.authorities.all()}
+    come_back(world, names(MANY))
+    rollover = until(world, host, None, timedelta(hours=1))
+    assert rollover.outcome is Outcome.DONE, reasons(world)
+    assert restored(world) == set(names(MANY))
+    assert MADE in reasons(world)[-1][1], "who did not come back is named"
+    assert world.topic.kinds()[-1] == "Rollover.Completed"
+
+
+def test_a_device_that_comes_back_when_all_is_done_gets_its_twin_too() -> None:
+    world, host = a_breached_group()
+    until(world, host, Step.RESTORE_TWIN, timedelta(hours=1))
+    late = names(MANY)[:3]
+    come_back(world, names(MANY)[3:])
+    assert until(world, host, None, timedelta(hours=1)).outcome is Outcome.DONE, reasons(world)
+    host.run_for(timedelta(hours=2))
+    come_back(world, late)
+    host.run(lambda: restored(world) == set(names(MANY)), timedelta(hours=1))
+
+
+def test_devices_that_do_not_come_back_are_a_persons_and_a_retry_takes_them_in() -> None:
+    world, host = a_breached_group(20, straggler_grace=timedelta(hours=3))
+    until(world, host, Step.RESTORE_TWIN, timedelta(hours=1))
+    come_back(world, names(20)[5:])
+    host.run(lambda: the_rollover(world).outcome is not None, timedelta(hours=4))
+    rollover = the_rollover(world)
+    assert (rollover.outcome, rollover.contained) == (Outcome.NEEDS_PERSON, True)
+    assert "15 of 21" in (rollover.outcome_reason or "")
+    host.run_for(timedelta(hours=1))
+    come_back(world, names(20)[:5])
+    world.hub.put(MADE, "A", "A")  # there was such a device after all
+    retry(rollover.id, "they have their leaves now", (), ONCALL, world.services)
+    assert until(world, host, None, timedelta(hours=1)).outcome is Outcome.DONE, reasons(world)
+    assert restored(world) == {*names(20), MADE}
