@@ -219,9 +219,12 @@ class Fleets:
         return next(iter(rows), None) is not None
 
     def nudge(self, head: Head, number: int | None = None, at: datetime | None = None) -> None:
-        """Wake a work, or one batch of it, at its moment; what cannot be sent the timer sends."""
+        """Wake a work, or one batch of it, at its moment; what cannot be sent the timer sends.
+
+        Queues count whole seconds: to the nearest, for always later adds up where turns follow each other.
+        """
         about = f"{head.rollover_id}/{head.work}" + ("" if number is None else f"/{number}")
-        delay = max((at or head.due_at) - self._now(), timedelta())
+        delay = timedelta(seconds=max(round(((at or head.due_at) - self._now()).total_seconds()), 0))
         try:
             self._nudges.send(head.work.step, about, delay)
         except RolloverError as error:

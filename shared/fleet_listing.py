@@ -1,5 +1,6 @@
 """Listing a fleet: page by page, each page's batches born in the transaction that moves the listing on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import batched
@@ -21,8 +22,12 @@ LONGEST_TURN = timedelta(seconds=30)
 MOST_RESTARTS = 5
 
 
-def list_on(head: Head, rollover: Rollover, services: Services) -> tuple[Head, timedelta]:
+def list_on(
+    head: Head, rollover: Rollover, services: Services, give_moments: Callable[[Head], Head]
+) -> tuple[Head, timedelta]:
     """List some pages on; the head after them, and how long to wait for the next ones.
+
+    What is listed need not wait for the rest: batches get their moments page by page, until the line is full.
 
     Raises:
         Conflict: another turn lists at this moment.
@@ -41,8 +46,10 @@ def list_on(head: Head, rollover: Rollover, services: Services) -> tuple[Head, t
             head = services.fleet.save_head(_over_again(head))
             continue
         pages += 1
+        full = head.dispatched < head.batches
         after, batches = _planned(head, devices, services)
         head = services.fleet.save_head(replace(after, cursor=cursor, listed=cursor is None), batches)
+        head = head if full else give_moments(head)
     if head.work is Work.RESTORE or not pages:
         return head, timedelta()
     quota = Quota(head.tier, head.units)

@@ -102,16 +102,16 @@ def run_work(rollover: Rollover, work: Work, services: Services) -> None:
     if fleet.halted(head, rollover) or not may_go_on(rollover, work, head.round):
         fleet.save_head(replace(head, due_at=now + IDLE))
         return
-    quota = _quota(head, services)
+    quota, lane = _quota(head, services), FIRST[work]
     head = fleet.save_head(
         replace(head, due_at=now + LEASE, halted=None, halted_at=None, tier=quota.tier, units=quota.units)
     )
     pause = TURN
     try:
         if not head.listed:
-            head, wait = list_on(head, rollover, services)
+            head, wait = list_on(head, rollover, services, lambda head: _give_moments(head, lane, services))
             pause = TURN if head.listed else wait
-        head = _give_moments(head, FIRST[work], services)
+        head = _give_moments(head, lane, services)
     except ServiceUnavailable as error:
         head = _again(head, rollover, services)
         fleet.lines.slow_down(Lane.LISTING, error.retry_after)
@@ -246,5 +246,5 @@ def wake(rollover: Rollover, services: Services) -> None:
 
 
 def _due(moment: datetime, now: datetime) -> bool:
-    """Half a second early counts: queues count whole seconds."""
-    return moment <= now + timedelta(milliseconds=500)
+    """A second early counts: a message comes up to half of one early, and the clocks of two machines differ."""
+    return moment <= now + timedelta(seconds=1)

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 
 BACK_OFF = timedelta(seconds=10)
 """After a 429 without Retry-After: "Wait 10 seconds and try again" (text of 429003, telemetry-simulator#39)."""
-SAME_STORM = timedelta(seconds=5)
-"""Answers of 429 so close together are one: turns that were under way at once meet them together."""
 RECOVERY = timedelta(minutes=1)
 """In this time without a 429 half of the slowness goes."""
 SLOWEST = 64.0
@@ -26,6 +24,8 @@ class Line:
     slowness: float = 1.0
     """How many times slower than the quota it went at ``slowed_at``."""
     slowed_at: datetime | None = None
+    given_until: datetime | None = None
+    """Moments before this one were given at the former pace: a 429 at one of them says nothing of the new one."""
 
     def slowness_at(self, now: datetime) -> float:
         """How many times slower than the quota it goes."""
@@ -50,8 +50,8 @@ def claimed(
 
 
 def slowed(line: Line, now: datetime, retry_after: timedelta | None) -> Line:
-    """The line after a 429: nobody begins before the service may answer again, and then half as fast."""
+    """The line after a 429: nobody is given a moment before the service may answer again, and then half as many."""
     next_at = max(line.next_at, now + (retry_after or BACK_OFF))
-    if line.slowed_at is not None and now - line.slowed_at < SAME_STORM:
+    if line.given_until is not None and now < line.given_until:
         return replace(line, next_at=next_at)
-    return Line(next_at, min(2 * line.slowness_at(now), SLOWEST), now)
+    return Line(next_at, min(2 * line.slowness_at(now), SLOWEST), now, given_until=next_at)

@@ -5,7 +5,6 @@ leaves a gap in the line, which costs time and nothing else.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -103,9 +102,12 @@ def _row(lane: Lane, line: Line) -> Row:
         "next_at": stamp(line.next_at),
         "slowness": line.slowness,
         "slowed_at": stamp(line.slowed_at) if line.slowed_at else "",
+        "given_until": stamp(line.given_until) if line.given_until else "",
     }
 
 
 def _from_row(row: Row) -> Line:
-    slowed_at = datetime.fromisoformat(row["slowed_at"]) if row["slowed_at"] else None
-    return replace(Line(datetime.fromisoformat(row["next_at"])), slowness=float(row["slowness"]), slowed_at=slowed_at)
+    slowed_at, given_until = (
+        datetime.fromisoformat(row[name]) if row.get(name) else None for name in ("slowed_at", "given_until")
+    )
+    return Line(datetime.fromisoformat(row["next_at"]), float(row["slowness"]), slowed_at, given_until)

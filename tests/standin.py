@@ -83,6 +83,10 @@ class StandIn:
         files = self._serving.authority.write(Path(self._folder.name))
         self.endpoints = describe(self.world.names, *files)
 
+    def within(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, which changes `world`, in the loop that the services run in."""
+        self._loop.run(work)
+
     def stop(self) -> None:
         """Close everything and end the thread."""
         self._loop.run(self._serving.stop())

@@ -45,6 +45,8 @@ class HubClient:
         for manager in (self._registry, self._jobs):
             # A Retry-After is waited for in the ledger, not asleep in the worker's thread.
             manager.protocol.config.retry_policy.policy.respect_retry_after_header = False
+            # msrest closes the connection after each call otherwise; its sessions are one for each thread.
+            manager.protocol.config.keep_alive = True
 
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity, by GET and not by query, for queries lag; None when there is none."""

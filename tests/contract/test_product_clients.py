@@ -8,6 +8,7 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from azure.iot.hub.models import QueryResult, Twin, X509Thumbprint
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
+from urllib3.connection import HTTPSConnection
 
 from local.azure.x509 import sha1_thumbprint, sha256_thumbprint
 from shared.certificate import parse_certificate
@@ -53,6 +54,17 @@ def iothub(azure: StandIn) -> HubClient:
     settings = some_settings()
     object.__setattr__(settings, "hub_hostname", azure.world.names.hub_host)
     return HubClient(settings, ManagedIdentityCredential())
+
+
+def test_the_hub_is_called_over_one_connection(
+    azure: StandIn, iothub: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a fleet's twins is a call for each: a handshake for each would take longer than the calls."""
+    made, connect = [], HTTPSConnection.connect
+    monkeypatch.setattr(HTTPSConnection, "connect", lambda self: (made.append(self.host), connect(self))[1])
+    for number in range(5):
+        assert iothub.shown(f"nobody-{number}") is None
+    assert made.count(azure.world.names.hub_host.partition(":")[0]) == 1
 
 
 @pytest.mark.parametrize("nulls", ["omit", "null"])

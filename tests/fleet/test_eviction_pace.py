@@ -1,6 +1,7 @@
 """How long evicting takes against the least time that the hub's quota allows, and how much memory."""
 
 import tracemalloc
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,15 +13,18 @@ from shared.quota import Quota
 from shared.rows import History
 from tests.certificates import NOW
 from tests.fleet.kit import Fleet, Host, a_breach
-from tests.fleet.simulation import SimulatedWorld, a_simulated_world
+from tests.fleet.simulation import Azure, SimulatedWorld, a_simulated_world
 
 HUBS: list[tuple[Tier, int]] = [("S1", 1), ("S1", 10), ("S3", 1)]
 SIZES = [1_000, 10_000, 100_000]
 
 
-def evicted(count: int, tier: Tier, units: int, path: Path) -> tuple[SimulatedWorld, float, int]:
+def evicted(
+    count: int, tier: Tier, units: int, path: Path, prepare: Callable[[SimulatedWorld], None] = lambda _: None
+) -> tuple[SimulatedWorld, float, int]:
     """A whole eviction: the world after it, its seconds, the most bytes that Python had allocated for it."""
     world = a_simulated_world(count, tier, units, path)
+    prepare(world)
     host = Host(world)
     rollover = world.services.ledger.begin(a_breach(Work.EVICT), None, History(NOW, "test", "started", "for a test"))
     fleet = Fleet(world, host, rollover, Work.EVICT)
@@ -40,9 +44,10 @@ def evicted(count: int, tier: Tier, units: int, path: Path) -> tuple[SimulatedWo
 def test_evicting_takes_the_least_time_that_the_quota_allows(whole: bool, tmp_path: Path) -> None:
     """Bound: devices ÷ the published rate. A full bucket lets the first batch pass at once, hence ratios below 1."""
     print("\n  devices  hub     bound      actual     ratio  429s  peak memory")
-    peaks = []
-    for count in SIZES if whole else SIZES[:1]:
-        for tier, units in HUBS if whole else HUBS[1:2]:
+    sizes = SIZES if whole else SIZES[:1]
+    for tier, units in HUBS if whole else HUBS[1:2]:
+        peaks = []
+        for count in sizes:
             world, seconds, peak = evicted(count, tier, units, tmp_path / f"{count}-{tier}-{units}")
             bound = Quota(tier, units).eviction_seconds(count)
             print(
@@ -51,4 +56,31 @@ def test_evicting_takes_the_least_time_that_the_quota_allows(whole: bool, tmp_pa
             )
             assert seconds <= 1.1 * bound
             peaks.append(peak)
-    assert max(peaks) < 2 * min(peaks), "memory is flat, whatever the fleet's size"
+        assert peaks[-1] < 1.5 * peaks[0], "memory is flat, whatever the fleet's size"
+
+
+class TwoOperators(Azure):
+    """A hub that lets through less than its tier says, for others use it too."""
+
+    def quota(self) -> Quota:
+        return Quota("S3", 1)
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("retry_after", [True, False])
+def test_a_hub_that_throttles_slows_the_eviction_and_leaves_nobody_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, retry_after: bool
+) -> None:
+    """Half of what Resource Manager says is there: turns are refused with 429, and every device leaves all the same."""
+    count, half = 3_000, {"amount": 100, "per_s": 2.4}
+
+    def share(world: SimulatedWorld) -> None:
+        world.azure.throttles.patch({"limits": {"iothub/registry": half}})
+        world.azure = TwoOperators(count, world.azure.throttles, world.clock, retry_after)
+
+    world, seconds, _ = evicted(count, "S3", 1, tmp_path / "table", share)
+    bound = count * half["per_s"] / half["amount"]
+    with capsys.disabled():
+        print(f"\n{count} devices at half of the quota: {seconds:.0f} s of {bound:.0f} s, {world.azure.throttled} 429s")
+    assert world.azure.throttled
+    assert seconds <= 2 * bound
