@@ -7,29 +7,24 @@ device that fails stops no other, and only a service that is down makes the batc
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from datetime import timedelta
 
-from shared.announce import announce, announce_once
+from shared.announce import announce_once
 from shared.connection_log import UNREADABLE, Reading, Refusal, read_batch
 from shared.devices import Device
-from shared.errors import Conflict, RolloverError, ServiceUnavailable
+from shared.errors import RolloverError, ServiceUnavailable
 from shared.events import Lifecycle, LogEvent, log
+from shared.group_refusals import look_at_strangers
 from shared.looks import MINUTE
-from shared.rollover import Rollover
-from shared.rows import History
 from shared.selecting import device_of
 from shared.services import Services
 from shared.starting import hasten, start_rollover
 from shared.telemetry import Metric, measure
-from shared.triage import Class, Finding, Known, triage, unknown_thumbprints
+from shared.triage import Class, Known, triage, unknown_thumbprints
+from shared.tried_again import SOURCE, record_tried
 
-SOURCE = "hub log"
 MOST_CLAIMS = 200
 """How many device IDs of one batch are looked for beside the ledger; any more are a flood, and a device that is refused
 comes again."""
-SAID_AGAIN_AFTER = timedelta(hours=1)
-TRIES = 3
 
 
 def take_batch(
@@ -51,11 +46,11 @@ def take_batch(
     found = {one: services.devices.find(one.device_id) for one in claims[:MOST_CLAIMS]}
     ours = {refusal.device_id: (refusal, device) for refusal, device in found.items() if device is not None}
     reserved = services.looks.reserve(list(ours), services.now())
-    counts[Class.NOT_OURS] += len(found) - len(ours)
     counts["cooling"] += reserved.cooling
     counts["over_budget"] += reserved.over_budget + len(claims) - len(found)
     try:
         _look_at([ours[device_id] for device_id in reserved.granted], counts, services)
+        look_at_strangers([refusal for refusal, device in found.items() if device is None], counts, services)
     finally:
         log(LogEvent.HUB_LOG_READ, **{name: count for name, count in counts.items() if count})
         for finding in Class:
@@ -90,7 +85,7 @@ def _look_into(refusal: Refusal, device: Device, services: Services) -> Class:
     finding = triage(refusal, known)
     match finding.what:
         case Class.BREACHED_TRIED if known.breach is not None:
-            _record_tried(known.breach, refusal, finding, services)
+            record_tried(known.breach, refusal, finding.why, services)
         case Class.IN_FLIGHT if known.last is not None:
             hasten(known.last, services)
             if known.last.plan.contains:
@@ -138,31 +133,3 @@ def _read(device_id: str, device: Device, services: Services) -> Known:
         latest=tagged.latest if tagged else None,
         never_issued=sorted(strangers) if tagged else (),
     )
-
-
-def _record_tried(breach: Rollover, refusal: Refusal, finding: Finding, services: Services) -> None:
-    """Into the breach's history and onto the topic, at most once an hour: the device itself may be what tries.
-
-    The breach goes on as it would: its row is written beside its steps, and a step that meets this write starts over.
-    """
-    for _ in range(TRIES):
-        now = services.now()
-        if breach.tried_again_at is not None and now - breach.tried_again_at < SAID_AGAIN_AFTER:
-            return
-        record = History(now, SOURCE, "breached certificate tried", finding.why)
-        event = f"{Lifecycle.BREACHED_CERTIFICATE_TRIED.value}/{breach.records + 1}"
-        try:
-            told = replace(breach, tried_again_at=now, outbox=(*breach.outbox, event))
-            recorded = services.ledger.record(told, record)
-        except Conflict:
-            breach = services.ledger.read(breach.id)  # a step of it went on
-            continue
-        log(
-            LogEvent.BREACHED_CERTIFICATE_TRIED,
-            rollover_id=breach.id,
-            registration_id=breach.registration_id,
-            device_id=refusal.device_id,
-            at=refusal.at,
-        )
-        announce(recorded, services)
-        return

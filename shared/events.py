@@ -98,9 +98,9 @@ def urgency(kind: str, *, contains: bool = False) -> Urgency:
 
 
 NOTES: dict[str, str] = {
-    Lifecycle.BREACHED_CERTIFICATE_TRIED: "The hub refused a connect as this device while its breach is contained and"
-    " the device is not back. That a compromised certificate was tried is inferred: the hub's log says neither which"
-    " certificate was presented nor by whom. It may be the device itself.",
+    Lifecycle.BREACHED_CERTIFICATE_TRIED: "The hub refused a connect as this device, or as one of this group, while the"
+    " breach is contained and the device is not back. That a compromised certificate was tried is inferred: the hub's"
+    " log says neither which certificate was presented nor by whom. It may be the device itself.",
 }
 """What a subscriber must know of a kind of event, beside the rollover."""
 

@@ -10,7 +10,7 @@ One partition per target, so that a rollover and its history record are written 
                             removed.000003         the hub identity that the third rollover deleted, with its twin
     refused-input           <hash>                 an input that could not be used, with the reason
     devices                 <hash>                 which enrollment a device ID belongs to (shared.devices)
-    hub-log                 looks                  how often the hub's log may cost a look (shared.looks)
+    hub-log                 looks, strangers       how often the hub's log may cost a look (shared.looks)
     incidents               <hash>                 what a caller was shown before a breach (shared.previews)
 
 Every replacement carries the ETag that was read.

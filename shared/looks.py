@@ -16,10 +16,12 @@ from shared.errors import Conflict
 from shared.ledger import UNREADABLE, Table, Write
 
 LOOKS_PER_MINUTE = 20
+STRANGERS_PER_MINUTE = 5
+"""Beside them, of devices that nobody here knows (``shared.group_refusals``)."""
 MINUTE = timedelta(minutes=1)
 COOL_DOWN = timedelta(minutes=10)
 """How long a device is left alone after a look."""
-PARTITION, ROW = "hub-log", "looks"
+PARTITION, ROW, STRANGERS = "hub-log", "looks", "strangers"
 TRIES = 5
 
 
@@ -41,8 +43,15 @@ class _Look:
 class Looks:
     """The budget, over the ledger's table."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, row: str = ROW, per_minute: int = LOOKS_PER_MINUTE) -> None:
         self._table = table
+        self._row = row
+        self._per_minute = per_minute
+
+    @property
+    def strangers(self) -> "Looks":
+        """The budget for devices that nobody here knows: one of its own, so that they take nothing from the others."""
+        return Looks(self._table, STRANGERS, STRANGERS_PER_MINUTE)
 
     def reserve(self, device_ids: Sequence[str], now: datetime) -> Reserved:
         """Take what may be looked at, first come, first served; it counts as looked at from now on."""
@@ -52,7 +61,7 @@ class Looks:
             recent, etag = self._recent(now)
             known = {look.key for look in recent}
             warm = [one for one in device_ids if _key(one) not in known]
-            left = max(0, LOOKS_PER_MINUTE - sum(abs(now - look.at) < MINUTE for look in recent))
+            left = max(0, self._per_minute - sum(abs(now - look.at) < MINUTE for look in recent))
             granted = tuple(warm[:left])
             if not granted or self._put([*recent, *(_Look(_key(one), now) for one in granted)], etag):
                 return Reserved(granted, len(device_ids) - len(warm), len(warm) - len(granted))
@@ -70,7 +79,7 @@ class Looks:
                 return
 
     def _recent(self, now: datetime) -> tuple[list[_Look], str | None]:
-        found = self._table.read(PARTITION, ROW)
+        found = self._table.read(PARTITION, self._row)
         if found is None:
             return [], None
         try:
@@ -81,7 +90,7 @@ class Looks:
 
     def _put(self, looks: list[_Look], etag: str | None) -> bool:
         recent = json.dumps([(look.key, look.at.isoformat(timespec="seconds")) for look in looks])
-        row = {"PartitionKey": PARTITION, "RowKey": ROW, "recent": recent}
+        row = {"PartitionKey": PARTITION, "RowKey": self._row, "recent": recent}
         try:
             self._table.commit([Write(row, etag)])
         except Conflict:

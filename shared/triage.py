@@ -12,16 +12,19 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.connection_log import Refusal
-from shared.enrollment import Enrollment, HubIdentity, why_not_ours
+from shared.enrollment import Enrollment, HubIdentity, Registration, why_not_ours
 from shared.rollover import Outcome, Plan, Rollover, reported_compromised
 from shared.seen import VaultVersion
+
+BY_CERTIFICATE = ("selfSigned", "certificateAuthority")
+"""What the registry calls devices that come with a certificate."""
 
 
 class Class(StrEnum):
     """What is done about a refused connect."""
 
     NOT_OURS = "not_ours"
-    """No device that this deployment rolls; counted."""
+    """No device that this deployment rolls, as far as was looked; counted."""
     NOT_BY_CERTIFICATE = "not_by_certificate"
     """The registry lets the device in by a SAS token; counted."""
     BREACHED_TRIED = "breached_certificate_tried"
@@ -34,6 +37,8 @@ class Class(StrEnum):
     """The hub accepts a thumbprint that nobody here issued: a breach is nominated, nothing is done."""
     ROLLED_EARLY = "rolled_early"
     """The vault has a version that the enrollment was not told of: its rollover begins."""
+    OF_GROUP = "of_group"
+    """Of an enrollment group of which nothing is open; counted."""
     UNEXPLAINED = "unexplained"
     """Logged."""
 
@@ -63,6 +68,23 @@ class Known:
 
 
 @dataclass(frozen=True)
+class KnownOfGroup:
+    """What was read about a device whose ID was claimed and that nobody here had noted."""
+
+    registration: Registration | None = None
+    has_enrollment: bool = False
+    """Whether it has an individual enrollment; then no group admits it."""
+    identity: HubIdentity | None = None
+    rollovers: Sequence[Rollover] = ()
+    """Open ones of enrollment groups. DPS does not tell through which group a device registered."""
+
+    @property
+    def at_work(self) -> list[Rollover]:
+        """Those that a person need not agree to first."""
+        return [one for one in self.rollovers if not one.awaits_approval]
+
+
+@dataclass(frozen=True)
 class Finding:
     """A class, and why."""
 
@@ -75,7 +97,7 @@ def triage(refusal: Refusal, known: Known) -> Finding:
     identity, enrollment, last = known.identity, known.enrollment, known.last
     if identity is None and last is None:
         return Finding(Class.NOT_OURS, "the hub has no device with this ID")
-    if identity is not None and identity.authentication not in ("selfSigned", "certificateAuthority"):
+    if identity is not None and identity.authentication not in BY_CERTIFICATE:
         return Finding(Class.NOT_BY_CERTIFICATE, f"the device authenticates by {identity.authentication}")
     if (breach := known.breach) is not None and _is_kept_out(breach, refusal, enrollment):
         return Finding(
@@ -100,6 +122,40 @@ def triage(refusal: Refusal, known: Known) -> Finding:
     if _is_ahead(known, enrollment):
         return Finding(Class.ROLLED_EARLY, "the vault has a newer version than the enrollment")
     return Finding(Class.UNEXPLAINED, _nearest(known, enrollment))
+
+
+def triage_of_group(refusal: Refusal, known: KnownOfGroup) -> Finding:
+    """The same for a device that may be of an enrollment group.
+
+    Whether the hub pinned a leaf that nobody issued to it cannot be known: who issues a group's leaves knows them, and
+    we do not. So nothing here nominates a breach.
+    """
+    identity = known.identity
+    if known.registration is None or known.has_enrollment:
+        return Finding(Class.NOT_OURS, "no device of an enrollment group has this ID")
+    if identity is not None and identity.authentication not in BY_CERTIFICATE:
+        return Finding(Class.NOT_BY_CERTIFICATE, f"the device authenticates by {identity.authentication}")
+    if breaches := keeping_out(refusal, known):
+        return Finding(
+            Class.BREACHED_TRIED,
+            f"the hub refused a connect as {refusal.device_id}, whose identity is removed, while"
+            f" {', '.join(one.id for one in breaches)} keeps a compromised CA out: somebody with a certificate"
+            " under it tried, most likely the device itself, which is not back yet (inferred: the hub's log does not"
+            " say which certificate was presented, nor DPS which group the device is of)",
+        )
+    if identity is not None and not identity.enabled:
+        return Finding(Class.KEPT_OUT, "somebody disabled the device")
+    if known.at_work:
+        return Finding(Class.IN_FLIGHT, f"open: {', '.join(one.id for one in known.at_work)}")
+    return Finding(Class.OF_GROUP, "no rollover of a group is open; the hub pins what the device registered with last")
+
+
+def keeping_out(refusal: Refusal, known: KnownOfGroup) -> list[Rollover]:
+    """The contained breaches of a group's CA that may be why the hub has no such device any more."""
+    if known.identity is not None:
+        return []
+    breaches = (one for one in known.at_work if one.plan.replaces and one.contained)
+    return [one for one in breaches if refusal.at is None or refusal.at >= one.started_at]
 
 
 def unknown_thumbprints(

@@ -28,7 +28,8 @@ from tests.builders import (
     the_rollover,
 )
 from tests.fakes import Kept, World
-from tests.unit.hub_log import CORPUS, OTHER_NAME, Case
+from tests.group_story import GROUP, a_group_story, begin, go_on
+from tests.unit.hub_log import CORPUS, OF_GROUP, OTHER_NAME, Case
 
 ONCALL = Caller("oid-1", "tid", "Ada", frozenset({Role.BREACH_EXECUTE}))
 REAL = ("rolled_early", "in_flight", "breached_certificate_tried", "never_issued")
@@ -133,6 +134,50 @@ def nothing_to_present() -> World:
     return world
 
 
+def group_in_flight() -> World:
+    world = a_group_story()
+    begin(world)
+    return world
+
+
+def group_breached() -> World:
+    world = a_group_story()
+    world.vault.issues = lambda _: None
+    shown = preview({"enrollment_group": GROUP, "reason": "the CA's key was copied"}, ONCALL, world.services)
+    confirm({"confirm": shown["confirm_token"]}, ONCALL, world.services)
+    return world
+
+
+def group_contained() -> World:
+    world = group_breached()
+    assert go_on(world).contained
+    return world
+
+
+def group_back() -> World:
+    world = group_contained()
+    world.hub.provision(OF_GROUP, "A" * 64)
+    return world
+
+
+def group_pinned() -> World:
+    world = a_group_story()
+    world.hub.provision(OF_GROUP, STRANGER_256)
+    return world
+
+
+def group_disabled() -> World:
+    world = a_group_story()
+    world.hub.put(OF_GROUP, OLD_256, OLD_256, enabled=False)
+    return world
+
+
+def group_and_enrollment() -> World:
+    world = group_in_flight()
+    world.dps.enroll(OF_GROUP, OLD)
+    return world
+
+
 SITUATIONS: dict[str, Callable[[], World]] = {
     "rolled early": ahead,
     "in flight": in_flight,
@@ -150,12 +195,21 @@ SITUATIONS: dict[str, Callable[[], World]] = {
     "lets in by SAS": by_sas,
     "the vault's newer version is compromised": newer_is_compromised,
     "the vault's newer version is disabled": newer_is_disabled,
+    "of a group, its rollover in flight": group_in_flight,
+    "of a group, its breach not contained yet": group_breached,
+    "of a group, contained": group_contained,
+    "of a group, contained and back": group_back,
+    "of a group, nothing open": a_group_story,
+    "of a group, pinned to a thumbprint of nobody": group_pinned,
+    "of a group, disabled at the hub": group_disabled,
+    "of a group, with an enrollment of its own": group_and_enrollment,
 }
 
 
 def outside(world: World) -> object:
     """What the product may change of DPS and hub."""
-    return dict(world.dps.enrolled), dict(world.hub.identities), dict(world.hub.twins)
+    hub = dict(world.hub.identities), dict(world.hub.twins)
+    return dict(world.dps.enrolled), dict(world.dps.grouped), *hub
 
 
 def take(case: Case) -> tuple[World, Counter[str], int]:

@@ -17,6 +17,8 @@ SAS = '{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":
 X509 = '{"scope":"device","type":"x509Certificate","issuer":"external","acceptingIpFilterRule":null}'
 OTHER_NAME = "pump-7"
 """The device ID of the story's device where it is not its registration ID."""
+OF_GROUP = "pump-1"
+"""A device of the group's story."""
 GONE = object()
 """In the place of a value: the member is not there."""
 
@@ -106,6 +108,7 @@ REFUSALS = {
     "properties as text, as documented": message(a_record()),
     "properties as object, as captured in 2018": message(a_record(as_text=False)),
     "a code that is a number": message(a_record(resultType=401003)),
+    "a code with blanks": message(a_record(resultType=" 401003 ")),
     "a code that is a float": message(a_record(resultType=401003.0)),
     "401002, unauthorized access": message(a_record(resultType="401002", resultDescription="IotHubUnauthorizedAccess")),
     "the status alone, as text": message(a_record(resultType=GONE, resultDescription=GONE)),
@@ -167,6 +170,10 @@ NOISE = {
     ),
     "a SAS token that ran out": ("sas", message(_disconnect("401003", "IoTHubUnauthorized"))),
     "a SAS token that ran out, as number": ("sas", message(_disconnect(401003, "IotHubUnauthorized"))),
+    "a SAS token that ran out, by object": (
+        "sas",
+        message(_disconnect("401003", "IoTHubUnauthorized", as_text=False)),
+    ),
     "a SAS token that was refused": ("sas", message(a_record({"authType": SAS}))),
     "a whole SAS renewal": (
         "sas",
@@ -190,6 +197,8 @@ NOISE = {
     "throttled": ("transport", _connect_failed("429001", "ThrottlingException")),
     "over its quota": ("transport", _connect_failed("403002", "IoTHubQuotaExceeded")),
     "a server error": ("transport", _connect_failed("500001", "ServerError")),
+    "a server error of another code": ("transport", _connect_failed("500008", "GenericTimeout")),
+    "a device that the service looked for": ("transport", _connect_failed("404001", "DeviceNotFound")),
     "device not online": ("transport", _connect_failed("404103", "DeviceNotOnline")),
     "a code that only begins like it": ("transport", _connect_failed("4010", "?")),
     "routes": ("other_log", message(ROUTE)),
@@ -219,6 +228,11 @@ HOSTILE = {
     "one huge text": json.dumps("x" * 1_000_000).encode(),
     "a thousand records that are none": message(*range(1000)),
     "an object of nothing": b"{}",
+    "operations monitoring, retired": message(
+        a_record(
+            resultType=GONE, resultDescription=GONE, properties=GONE, statusCode=401, statusType=401003, deviceId=DEVICE
+        )
+    ),
     "a category that is no text": message(a_record(category={"name": "Connections"})),
     "an operation that is no text": message(a_record(operationName=["deviceConnect"])),
     "a resource ID that is no text": message(a_record(resourceId=[RESOURCE])),
@@ -261,6 +275,16 @@ SITUATIONS = {
     "the vault's newer version is compromised": "unexplained",
     "the vault's newer version is disabled": "unexplained",
 }
+GROUP_SITUATIONS = {
+    "of a group, its rollover in flight": "in_flight",
+    "of a group, its breach not contained yet": "in_flight",
+    "of a group, contained": "breached_certificate_tried",
+    "of a group, contained and back": "in_flight",
+    "of a group, nothing open": "of_group",
+    "of a group, pinned to a thumbprint of nobody": "of_group",
+    "of a group, disabled at the hub": "kept_out",
+    "of a group, with an enrollment of its own": "not_ours",
+}
 
 CORPUS: dict[str, Case] = {
     **{f"refused: {name}": Case(REAL, body) for name, body in REFUSALS.items()},
@@ -268,6 +292,10 @@ CORPUS: dict[str, Case] = {
     **{f"hostile: {name}": Case("unreadable", body) for name, body in HOSTILE.items()},
     **{f"claim: a device ID {n}": Case("not_ours", message(a_record({"deviceId": c}))) for n, c in CLAIMS.items()},
     **{f"situation: {name}": Case(label, message(a_record()), name) for name, label in SITUATIONS.items()},
+    **{
+        f"situation: {name}": Case(label, message(a_record({"deviceId": OF_GROUP})), name)
+        for name, label in GROUP_SITUATIONS.items()
+    },
     "situation: registered under another name": Case(
         REAL, message(a_record({"deviceId": OTHER_NAME})), "registered under another name"
     ),
