@@ -1,6 +1,7 @@
 """Reads the body of a call: what a person wrote, checked before anything is done."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import BadInput
@@ -43,6 +44,24 @@ def required_text(body: Mapping[str, Any], name: str) -> str:
     if value is None:
         raise BadInput(f"{name} is missing: a text of 1 to {LONGEST_TEXT} characters that goes into the history")
     return value
+
+
+def time_of(body: Mapping[str, Any], name: str) -> datetime | None:
+    """A moment, in UTC; None when there is none.
+
+    Raises:
+        BadInput: not a text in ISO 8601 with its offset: a time without one is another moment for each reader.
+    """
+    value = body.get(name)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadInput(f"{name} must be a time in ISO 8601 with its offset, as in 2026-11-25T03:00:00Z")
+    return moment.astimezone(UTC)
 
 
 def accepted_routes(body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,7 +14,16 @@ from shared.breach_call import Asking, parse_asking
 from shared.callers import Caller
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
-from shared.group_targets import GroupTarget, group_restores, look_at_group, select_groups, shown_group
+from shared.group_targets import (
+    Counted,
+    GroupTarget,
+    count_group,
+    group_restores,
+    look_at_group,
+    scope_of_group,
+    select_groups,
+    shown_group,
+)
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
@@ -68,15 +77,15 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
     """
     asking = parse_asking(body)
     targets = _targets(asking, services)
-    counts = {one.key: _devices(one, services) for one in targets}
-    devices = sum(counts.values())
+    counts = {one.key: _count(one, services) for one in targets}
+    devices = sum(one.touched for one in counts.values())
     plans = {target.key: target.material(asking.mode) for target in targets}
     now = services.now()
     kept, token = services.previews.keep(caller.object_id, asking.as_json(), plans, now, devices=devices)
     log(LogEvent.BREACH_PREVIEWED, incident=kept.incident_id, caller=caller.who, devices=devices)
     limit = services.settings.breach_fuse
     groups = [one for one in targets if isinstance(one, GroupTarget)]
-    in_groups = sum(counts[one.key] for one in groups)
+    in_groups = sum(counts[one.key].touched for one in groups)
     return {
         "preview": True,
         "incident": {
@@ -101,17 +110,15 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
     }
 
 
-def _devices(target: AnyTarget, services: Services) -> int:
-    """How many devices a breach of it touches: those of a group are paged through."""
-    if isinstance(target, Target):
-        return 1
-    return services.provisioning.count_members(target.group.enrollment_group_id)
+def _count(target: AnyTarget, services: Services) -> Counted:
+    """How many devices it has and a breach of it touches."""
+    return Counted(1, 1) if isinstance(target, Target) else count_group(target, services)
 
 
-def _shown(target: AnyTarget, devices: int, mode: Mode, now: datetime) -> dict[str, Any]:
+def _shown(target: AnyTarget, counted: Counted, mode: Mode, now: datetime) -> dict[str, Any]:
     if isinstance(target, Target):
         return shown(target, mode, now)
-    return shown_group(target, devices, _eviction_seconds(devices), now)
+    return shown_group(target, counted, _eviction_seconds(counted.touched), now)
 
 
 def _eviction_seconds(devices: int) -> float:
@@ -126,6 +133,10 @@ def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> l
         look_at_group(group, asking.compromised, thumbprint, services)
         for group in select_groups(asking.selector, services)
     ]
+    scope = scope_of_group(asking, services)
+    if scope and not groups:
+        raise Unsuitable("compromised_since narrows the breach of a group's CA; this call names no group")
+    groups = [replace(one, scope=scope) for one in groups]
     found: list[AnyTarget] = [*groups, *_individuals(asking, thumbprint, services, alone=not groups)]
     for one in found:
         _check_mode(one, asking.mode)
@@ -273,7 +284,13 @@ def _incident(
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enabled or _disabled_by_us(target),
         restores=_restores(target),
+        **_narrowed(target),
     )
+
+
+def _narrowed(target: AnyTarget) -> dict[str, Any]:
+    scope = None if isinstance(target, Target) else target.scope
+    return {"compromised_since": scope.since, "suspects_only": scope.only} if scope else {}
 
 
 def _restores(target: AnyTarget) -> str | None:

@@ -79,7 +79,7 @@ def _disable_enrollment(r: Rollover, _i: Incident, group: Group, seen: Observati
     return Act("the group is disabled first: one write shuts the door at DPS, whatever the fleet's size")
 
 
-def _remove_hub_registration(r: Rollover, _i: Incident, _g: Group, seen: Observation, _p: Policy) -> Verdict:
+def _remove_hub_registration(r: Rollover, incident: Incident, _g: Group, seen: Observation, _p: Policy) -> Verdict:
     fleet = seen.fleet
     if fleet is None:
         return Act(
@@ -87,11 +87,20 @@ def _remove_hub_registration(r: Rollover, _i: Incident, _g: Group, seen: Observa
             {"do": "begin", "work": "evict"},
         )
     if fleet.complete:
-        return AlreadyDone(f"the hub has none of the identities that had to leave ({fleet.devices})")
+        return AlreadyDone(
+            f"the hub has none of the identities that had to leave ({fleet.devices}){_spared(incident, fleet)}"
+        )
     if stuck := _stuck(fleet, "removed"):
         return stuck
     why = f"identities are being removed from the hub: {still_to_do(fleet)}"
     return Wait(why, pace(r, why, seen.now, WORKING))
+
+
+def _spared(incident: Incident, fleet: FleetProgress) -> str:
+    if not incident.suspects_only or incident.compromised_since is None:
+        return ""
+    since = f"{incident.compromised_since:%Y-%m-%d %H:%M:%SZ}"
+    return f"; {fleet.spared} others, which did not register since {since}, were left alone"
 
 
 def _stuck(fleet: FleetProgress, what: str) -> NeedsPerson | None:
@@ -137,7 +146,7 @@ def _verify_containment(r: Rollover, incident: Incident, group: Group, seen: Obs
     shut = "the group is disabled" if not group.enabled else "the group trusts nothing compromised"
     return AlreadyDone(
         f"contained, read back twice: {shut}; of {fleet.devices} devices the hub has no identity that had to leave"
-        f" ({incident.mode.value})"
+        f" ({incident.mode.value}){_spared(incident, fleet)}"
     )
 
 

@@ -24,6 +24,8 @@ class LogEvent(StrEnum):
     NOTHING_TO_DO = "nothing_to_do"
     CANNOT_BEGIN = "cannot_begin"
     SWEPT = "swept"
+    PINS_KEPT = "pins_kept"
+    PINS_FAILED = "pins_failed"
     RESUMED = "resumed"
     POISONED = "poisoned"
     ANNOUNCE_FAILED = "announce_failed"

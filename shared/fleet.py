@@ -84,6 +84,8 @@ class FleetProgress:
     """Why no further device is asked."""
     threshold_reached: bool = False
     """So many are done that the rest may not hold up the others (waves, restore)."""
+    spared: int = 0
+    """How many the work left alone as no thief can have made their identity; not among ``devices``."""
     seconds_left: float | None = None
     """The least time that the hub's quota leaves for the rest; None where that does not bound it."""
     digest: str = ""

@@ -16,6 +16,7 @@ from shared.fleet_rows import LARGEST_BATCH, Device, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.kept_twins import Kept
 from shared.lines import Lane
+from shared.suspects import why_spared
 
 MOST_TRIES = 6
 """How often an identity is tried whose own error keeps it at the hub."""
@@ -79,8 +80,11 @@ def _read(turn: Turn) -> tuple[dict[str, Shown | None], ServiceUnavailable | Non
 
 
 def _looked_at(turn: Turn, shown: Mapping[str, Shown | None], why: str) -> dict[str, Device]:
-    """The devices that were read, by ID: done where there is none, or it is not the group's; else what it accepted."""
-    devices = {}
+    """The devices that were read, by ID: done where there is none, or it is not the group's, or no thief's; else what
+    it accepted."""
+    devices, incident = {}, turn.rollover.incident
+    narrowed = incident is not None and incident.suspects_only
+    pinned = turn.services.fleet.pins.since(one for one, found in shown.items() if found) if narrowed else {}
     for device in turn.batch.open:
         if device.device_id not in shown:
             continue
@@ -89,6 +93,8 @@ def _looked_at(turn: Turn, shown: Mapping[str, Shown | None], why: str) -> dict[
             devices[device.device_id] = device.ended(Standing.DONE, device.why or why)
         elif device.tried_only and (other := _not_of_the_group(turn, device, found)):
             devices[device.device_id] = device.ended(Standing.DONE, other)
+        elif incident and (spared := why_spared(found, pinned.get(device.device_id, {}), incident)):
+            devices[device.device_id] = device.ended(Standing.DONE, spared)
         else:
             before = device.before or found.thumbprints()
             devices[device.device_id] = replace(device, before=before, connected=device.connected or found.connected)

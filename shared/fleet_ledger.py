@@ -37,6 +37,7 @@ from shared.kept_twins import KeptTwins
 from shared.ledger import Write
 from shared.lines import Lines
 from shared.nudges import Nudges
+from shared.pins import Pins
 from shared.quota import Quota
 from shared.rollover import Rollover
 from shared.rows import stamp
@@ -73,6 +74,11 @@ class Fleets:
     def kept(self, partition: str) -> KeptTwins:
         """The twins that are kept for a group."""
         return KeptTwins(self._table, partition)
+
+    @property
+    def pins(self) -> Pins:
+        """What the hub was seen to pin."""
+        return Pins(self._table)
 
     # --- for the rollover's steps ---------------------------------------------------------------------------------
 
@@ -116,6 +122,7 @@ class Fleets:
             stragglers=tuple(tally.names),
             waves=tally.waves(),
             halted=self.halted(head, rollover),
+            spared=head.spared,
             threshold_reached=head.listed and tally.done >= share * tally.devices,
             seconds_left=quota.eviction_seconds(left) if head.work is Work.EVICT else None,
             digest=tally.digest.hexdigest(),

@@ -1,6 +1,6 @@
 """Listing a fleet: page by page, each page's batches born in the transaction that moves the listing on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import batched
@@ -14,6 +14,7 @@ from shared.lines import Lane
 from shared.quota import Quota
 from shared.rollover import Rollover
 from shared.services import Services
+from shared.suspects import is_suspect
 from shared.waves import numbered
 
 PAGES = 20
@@ -36,7 +37,7 @@ def list_on(
     began, pages = services.now(), 0
     while not head.listed and pages < PAGES and services.now() - began < LONGEST_TURN:
         try:
-            devices, cursor = _page(head, rollover, services)
+            devices, spared, cursor = _page(head, rollover, services)
         except NotAllowed:
             raise
         except ServiceRefused:
@@ -47,8 +48,11 @@ def list_on(
             continue
         pages += 1
         full = head.dispatched < head.batches
-        after, batches = _planned(head, devices, services)
-        head = services.fleet.save_head(replace(after, cursor=cursor, listed=cursor is None), batches)
+        after, batches = _planned(replace(head, spared=head.spared + spared), devices, services)
+        rest_follows = cursor is None and not head.rest and _suspects_first(head.work, rollover)
+        listed = cursor is None and not rest_follows
+        after = replace(after, cursor=cursor, listed=listed, rest=head.rest or rest_follows)
+        head = services.fleet.save_head(after, batches)
         head = head if full else give_moments(head)
     if head.work is Work.RESTORE or not pages:
         return head, timedelta()
@@ -67,21 +71,45 @@ def _over_again(head: Head) -> Head:
         dispatched=head.batches,
         asked=head.batches,
         devices=0,
+        spared=0,
+        rest=False,
         waves=(),
     )
 
 
-def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Device], str | None]:
+def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Device], int, str | None]:
+    """The devices of the next page, how many of it are none of the work's, and where to go on."""
     if head.work is Work.RESTORE:
         owed, more = services.fleet.kept(head.partition).to_put_back(head.cursor, LARGEST_BATCH)
         # What an earlier breach kept in vain is of devices that never came back, or that there never were.
         vain = {one for one in owed if one.rollover_id != rollover.id and given_up(one.rollover_id, one.at, services)}
-        return [Device(one.device_id, one.device_id) for one in owed if one not in vain], more
+        return [Device(one.device_id, one.device_id) for one in owed if one not in vain], 0, more
     page = services.provisioning.members(str(rollover.group_id), head.cursor)
-    devices = [_device(one, services.settings.hub_hostname) for one in page.members]
+    members, spared = _of_this_pass(page.members, head, rollover)
+    devices = [_device(one, services.settings.hub_hostname) for one in members]
     if head.work is Work.WAVE and not head.devices:
         devices = _connected_first(devices, services)
-    return devices, page.more
+    return devices, spared, page.more
+
+
+def _suspects_first(work: Work, rollover: Rollover) -> bool:
+    """Whether a work lists twice: the suspects, then the rest. Who registers in between is in neither, and is found
+    when the identities are read back; the group is disabled."""
+    incident = rollover.incident
+    return work is Work.EVICT and bool(incident and incident.compromised_since and not incident.suspects_only)
+
+
+def _of_this_pass(members: Sequence[Member], head: Head, rollover: Rollover) -> tuple[Sequence[Member], int]:
+    """The devices that this pass is for, and how many others no pass is for."""
+    incident = rollover.incident
+    if head.work not in (Work.EVICT, Work.CHECK) or incident is None or incident.compromised_since is None:
+        return members, 0
+    suspects = [one for one in members if is_suspect(one, incident.compromised_since)]
+    if incident.suspects_only:
+        return suspects, len(members) - len(suspects)
+    if head.work is Work.CHECK:
+        return members, 0
+    return ([one for one in members if one not in suspects] if head.rest else suspects), 0
 
 
 def _device(member: Member, hub: str) -> Device:

@@ -121,6 +121,10 @@ class Head:
     """Number of the next batch."""
     devices: int = 0
     """How many the present listing has found."""
+    spared: int = 0
+    """How many it found besides that are none of this work's (``shared.suspects``)."""
+    rest: bool = False
+    """The listing has come to those that are no suspects; the suspects came first."""
     dispatched: int = 0
     """Batches below this number were given their first moment."""
     asked: int = 0

@@ -6,11 +6,12 @@ Pure but for ``select_groups`` and ``look_at_group``.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.authorities import read_authorities
 from shared.authority import DpsCertificate
+from shared.breach_call import Asking
 from shared.certificate import Outgoing, is_among
 from shared.chain_of_trust import Trust, problems_of_anchor
 from shared.enrollment import Enrolled, Slot
@@ -23,6 +24,7 @@ from shared.incident import Incident, Mode
 from shared.rollover import PLANS, Outcome, Plan, Rollover, does_already
 from shared.selecting import Selector, unfinished
 from shared.services import Services, Tagged
+from shared.suspects import Scope, scope_of
 from shared.tags import certificate_for_group, group_of
 from shared.targets import shown_of_any
 
@@ -42,6 +44,8 @@ class GroupTarget:
     routes: tuple[Route, ...]
     users: tuple[str, ...]
     """Other groups, in words, that need what leaves the DPS."""
+    scope: Scope | None = None
+    """Whom the call would evict first, or only; None where it says no time of the theft."""
 
     @property
     def key(self) -> str:
@@ -68,6 +72,8 @@ class GroupTarget:
             "steps": list(PLANS[Plan.GROUP_BREACH]),
             "preempts": preempts.id if preempts else None,
             "escape routes": sorted(route.name for route in self.routes),
+            "evicts": "suspects" if self.scope and self.scope.only else "everybody",
+            "compromised since": self.scope.since.isoformat() if self.scope else None,
         }
 
     def begins(self, incident: Incident, who: str, now: datetime) -> Rollover:
@@ -87,6 +93,25 @@ class GroupTarget:
             incident=incident,
             due_at=incident.approve_by or now,
         )
+
+
+def scope_of_group(asking: Asking, services: Services) -> Scope | None:
+    """How far a call narrows the eviction of a group's devices.
+
+    Raises:
+        BadInput: the theft is yet to come.
+    """
+    if asking.compromised_since is None:
+        return None
+    if asking.compromised_since > services.now():
+        raise BadInput("compromised_since must not be in the future")
+    seen = services.fleet.pins.round() if asking.leaf_keys_safe else None
+    return scope_of(
+        asking.compromised_since,
+        leaf_keys_safe=asking.leaf_keys_safe,
+        by_authority=services.hub.by_authority() if asking.leaf_keys_safe else [],
+        known_since=seen.complete_since if seen else None,
+    )
 
 
 def select_groups(selector: Selector, services: Services) -> list[Group]:
@@ -212,20 +237,48 @@ def _with_keys(
     return tuple(found)
 
 
-def shown_group(target: GroupTarget, devices: int, seconds: float, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Counted:
+    """How many devices a target has, and a breach of it touches."""
+
+    devices: int
+    touched: int
+    """At most: who registered since the theft, and may turn out to be pinned to the leaf of before."""
+    since: int | None = None
+    """How many registered since the theft."""
+    since_earlier: int | None = None
+    """How many registered since a month before that."""
+
+
+EARLIER = timedelta(days=30)
+
+
+def count_group(target: GroupTarget, services: Services) -> Counted:
+    """Count the group's devices, page by page."""
+    group_id, scope = target.group.enrollment_group_id, target.scope
+    if scope is None:
+        (devices,) = services.provisioning.count_members(group_id)
+        return Counted(devices, devices)
+    devices, since, earlier = services.provisioning.count_members(group_id, scope.since, scope.since - EARLIER)
+    return Counted(devices, since if scope.only else devices, since, earlier)
+
+
+def shown_group(target: GroupTarget, counted: Counted, seconds: float, now: datetime) -> dict[str, Any]:
     """One group of a preview, with how many devices it has and the least time that their eviction takes."""
     preempts = target.last if target.last is not None and target.last.outcome is None else None
     named = [one.known_as for one in target.compromised]
     same = preempts is not None and does_already(preempts, Plan.GROUP_BREACH, Mode.REMOVE, named, now)
+    same = same and preempts is not None and _covers(preempts, target.scope)
     latest = target.latest.latest if target.latest else None
     fresh = latest is not None and latest.enabled and not target.problems
     fresh = fresh and latest is not None and not is_among(latest.certificate, target.compromised)
     return {
         "enrollment_group": target.group.enrollment_group_id,
         "trusts": "ca_references" if target.group.by_reference else "signing_certificates",
-        "devices": devices,
+        "devices": counted.devices,
+        "eviction": _eviction(target.scope, counted),
         "eviction_bound_s": round(seconds, 1),
-        "loses": _losses(target, devices),
+        "loses": _losses(target, counted.touched),
         "replacement_note": _replacement_note(target, fresh=fresh),
         **shown_of_any(
             Plan.GROUP_BREACH,
@@ -236,6 +289,27 @@ def shown_group(target: GroupTarget, devices: int, seconds: float, now: datetime
             same=same,
             routes=target.routes,
         ),
+    }
+
+
+def _covers(rollover: Rollover, scope: Scope | None) -> bool:
+    incident = rollover.incident
+    since = scope.since if scope else None
+    return incident is not None and incident.covers(since, suspects_only=bool(scope and scope.only))
+
+
+def _eviction(scope: Scope | None, counted: Counted) -> dict[str, Any]:
+    """Who is evicted, and what another time of the theft would mean."""
+    if scope is None:
+        why = "the call does not say since when the CA may be compromised (compromised_since)"
+        return {"who": "everybody", "why": why}
+    who = "suspects only" if scope.only else "everybody, suspects first"
+    return {
+        "who": who,
+        "why": scope.why,
+        "registered_since": counted.since,
+        "registered_since_30_days_earlier": counted.since_earlier,
+        "left_alone": counted.devices - counted.touched,
     }
 
 

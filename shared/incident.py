@@ -46,11 +46,21 @@ class Incident:
     """The certificate, in PEM, of a device of a group that is kept out: DPS has no entry of its own to disable."""
     was_enabled: bool = True
     """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
+    compromised_since: datetime | None = None
+    """When a group's CA may have been stolen at the earliest: who registered since is evicted first."""
+    suspects_only: bool = False
+    """Only who may be a thief's is evicted (``shared.suspects``)."""
 
     @property
     def awaits_approval(self) -> bool:
         """Whether nobody has agreed yet and somebody must."""
         return self.approve_by is not None and self.approved_by is None
+
+    def covers(self, since: datetime | None, *, suspects_only: bool) -> bool:
+        """Whether it evicts all that a call of this scope would."""
+        if not self.suspects_only or self.compromised_since is None:
+            return True
+        return suspects_only and since is not None and self.compromised_since <= since
 
     @property
     def mark(self) -> str:

@@ -61,6 +61,8 @@ def _is_what_is_asked(rollover: Rollover, new: Rollover, now: datetime) -> bool:
     compromised = [one.known_as for one in ours.compromised]
     if not does_already(rollover, new.plan, ours.mode, compromised, now):
         return False
+    if not theirs.covers(ours.compromised_since, suspects_only=ours.suspects_only):
+        return False
     later = theirs.awaits_approval and not ours.awaits_approval  # the glass was broken, or the fuse is another one
     return not later and set(ours.accepted_routes) <= set(theirs.accepted_routes)
 

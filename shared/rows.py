@@ -177,6 +177,7 @@ def _incident_facts(incident: Incident) -> dict[str, Any]:
         **asdict(incident),
         "compromised": [_outgoing_facts(one) for one in incident.compromised],
         "approve_by": stamp(incident.approve_by) if incident.approve_by else None,
+        "compromised_since": stamp(incident.compromised_since) if incident.compromised_since else None,
     }
 
 
@@ -190,6 +191,7 @@ def _incident(facts: Mapping[str, Any]) -> Incident:
             "accepted_routes": tuple(facts.get("accepted_routes", ())),
             "together": tuple(facts.get("together", ())),
             "approve_by": _time(facts.get("approve_by")),
+            "compromised_since": _time(facts.get("compromised_since")),
         }
     )
 

@@ -25,6 +25,7 @@ from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import Nudges
+from shared.pins import Pinned
 from shared.previews import Previews
 from shared.quota import Quota
 from shared.seen import Issuance, Job, VaultVersion
@@ -47,8 +48,8 @@ class Provisioning(Protocol):
     def group(self, group_id: str) -> Group | None:
         """The enrollment group; None when there is none."""
 
-    def count_members(self, group_id: str) -> int:
-        """How many devices registered through a group, or tried to."""
+    def count_members(self, group_id: str, *since: datetime) -> list[int]:
+        """How many devices registered through a group, or tried to: in all, and since each of these moments."""
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read (If-Match).
@@ -90,6 +91,14 @@ class Hub(Protocol):
 
     def holders(self, thumbprints: Collection[str]) -> list[str]:
         """IDs of the devices that show one of the thumbprints in either slot, in order. The hub may tell them late."""
+
+    def pinned(self, after: str | None) -> tuple[list[Pinned], str | None]:
+        """One page of the devices that the hub admits by a thumbprint, with theirs, and where the next one begins;
+        perhaps late.
+
+        Raises:
+            ServiceRefused: also where ``after`` is too old.
+        """
 
     def by_authority(self) -> list[str]:
         """IDs of the devices that take any certificate of their name under a CA that the hub knows; perhaps late."""

@@ -37,6 +37,8 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.NOTHING_TO_DO: ("registration_id", "group_id", "why"),
     LogEvent.CANNOT_BEGIN: ("certificate", "why"),
     LogEvent.SWEPT: CAME,
+    LogEvent.PINS_KEPT: ("devices",),
+    LogEvent.PINS_FAILED: ("why",),
     LogEvent.RESUMED: ("count",),
     LogEvent.POISONED: _TOLD,
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),

@@ -172,6 +172,8 @@ def _shown_incident(incident: Incident) -> dict[str, Any]:
         "requested_by": incident.requested_by,
         "approve_by": _iso(incident.approve_by),
         "approved_by": incident.approved_by,
+        "compromised_since": _iso(incident.compromised_since),
+        "suspects_only": incident.suspects_only,
         "break_glass": incident.break_glass,
         "compromised": [_shown_certificate(one) for one in incident.compromised],
         "accepted_escape_routes": list(incident.accepted_routes),

@@ -37,12 +37,14 @@ from shared.group import Group, parse_group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
+from shared.pins import Pinned, Pins
 from shared.previews import Previews
 from shared.quota import Quota
 from shared.rollover import Rollover, Step
 from shared.seen import Issuance, Job, Policy, VaultVersion
 from shared.services import Listed, Services, Tagged
 from shared.settings import Settings
+from shared.suspects import count_since
 from shared.target import Due
 from shared.tracing import here
 from shared.waves import WavePolicy
@@ -292,8 +294,9 @@ class InMemoryDps:
         body = self.grouped.get(group_id.lower())
         return parse_group(copy.deepcopy(body)) if body is not None else None
 
-    def count_members(self, group_id: str) -> int:
-        return len(self.members_of.get(group_id.lower(), []))
+    def count_members(self, group_id: str, *since: datetime) -> list[int]:
+        states = (self.registrations[name.lower()] for name in self.members_of.get(group_id.lower(), []))
+        return count_since((parse_member(state) for state in states), since)
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         current = self.grouped.get(group.enrollment_group_id.lower())
@@ -410,6 +413,8 @@ class InMemoryHub:
         self.twins: dict[str, Twin] = {}
         self.jobs: dict[str, Job] = {}
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.page = 1000
+        """Devices that one page of a query shows."""
         self.tier = Quota("S3", 1)
         self._version = 0
 
@@ -432,6 +437,12 @@ class InMemoryHub:
     def holders(self, thumbprints: Collection[str]) -> list[str]:
         held = {device_id: {*identity.thumbprints()} for device_id, identity in self.identities.items()}
         return sorted(device_id for device_id, shown in held.items() if not shown.isdisjoint(thumbprints))
+
+    def pinned(self, after: str | None) -> tuple[list[Pinned], str | None]:
+        ours = [one for _, one in sorted(self.identities.items()) if one.authentication == "selfSigned"]
+        first = int(after or 0)
+        shown = [Pinned(one.device_id, tuple(sorted(one.thumbprints()))) for one in ours[first : first + self.page]]
+        return shown, str(first + self.page) if len(ours) > first + self.page else None
 
     def by_authority(self) -> list[str]:
         return sorted(one.device_id for one in self.identities.values() if one.authentication == "certificateAuthority")
@@ -525,6 +536,7 @@ class InMemoryFleet:
     def __init__(self, hub: InMemoryHub, dps: InMemoryDps) -> None:
         self.hub = hub
         self.dps = dps
+        self.pins = Pins(InMemoryTable())
         self.moved: set[str] = set()
         self.begun: list[tuple[str, str, int]] = []
         self.halted: str | None = None

@@ -21,6 +21,7 @@ from shared.clients.answers import answers_of
 from shared.clients.resource_manager import HubResource
 from shared.enrollment import HubIdentity, Shown, Twin, parse_time
 from shared.errors import NotFound, ServiceRefused
+from shared.pins import Pinned
 from shared.quota import Quota
 from shared.seen import Job
 from shared.settings import Settings
@@ -100,18 +101,35 @@ class HubClient:
         query = "SELECT deviceId, x509Thumbprint FROM devices WHERE authenticationType = 'certificateAuthority'"
         return sorted(device_id for device_id, _ in self._rows(query))
 
+    def pinned(self, after: str | None) -> tuple[list[Pinned], str | None]:
+        """One page of the devices that the hub admits by a thumbprint, with theirs; where the next page begins, or
+        None on the last one. By query, so perhaps late.
+
+        Raises:
+            ServiceUnavailable, ServiceRefused: also where ``after`` is too old.
+        """
+        query = "SELECT deviceId, x509Thumbprint FROM devices WHERE authenticationType = 'selfSigned'"
+        rows, more = self._page(query, after)
+        return [Pinned(device_id, tuple(sorted(filter(None, shown)))) for device_id, shown in rows], more
+
     def _rows(self, query: str) -> Iterator[tuple[str, set[str | None]]]:
         """Device ID and thumbprints of each row, page by page."""
         more = None
         while True:
-            with answers_of(self._name, "the query of devices"):
-                page = self._registry.query_iot_hub(QuerySpecification(query=query), more, PAGE)
-            for row in page.items:
-                slots = row.x509_thumbprint
-                shown = (slots.primary_thumbprint, slots.secondary_thumbprint) if slots else ()
-                yield row.device_id, {_thumbprint(one) for one in shown}
-            if not (more := page.continuation_token):
+            page, more = self._page(query, more)
+            yield from page
+            if more is None:
                 return
+
+    def _page(self, query: str, after: str | None) -> tuple[list[tuple[str, set[str | None]]], str | None]:
+        with answers_of(self._name, "the query of devices"):
+            page = self._registry.query_iot_hub(QuerySpecification(query=query), after, PAGE)
+        rows = []
+        for row in page.items:
+            slots = row.x509_thumbprint
+            shown = (slots.primary_thumbprint, slots.secondary_thumbprint) if slots else ()
+            rows.append((row.device_id, {_thumbprint(one) for one in shown}))
+        return rows, page.continuation_token or None
 
     def rewrite(self, identity: HubIdentity) -> None:
         """Write thumbprints, status and reason, carrying everything else over: the call rewrites the identity whole.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from shared.enrollment import Enrollment, Members, Registration, parse_enrollmen
 from shared.errors import NotFound
 from shared.group import Group, parse_group
 from shared.settings import Settings
+from shared.suspects import count_since
 
 EVERYTHING = {"query": "SELECT *"}
 PAGE = 1000
@@ -101,14 +103,16 @@ class ProvisioningClient:
         except NotFound:
             return None
 
-    def count_members(self, group_id: str) -> int:
-        """How many devices registered through a group, or tried to: in large pages, for the quota counts calls.
+    def count_members(self, group_id: str, *since: datetime) -> list[int]:
+        """How many devices registered through a group, or tried to: in all, and since each of these moments. In large
+        pages, for the quota counts calls.
 
         Raises:
             ServiceUnavailable, ServiceRefused.
         """
         with answers_of(self._name, f"the query of registrations of {group_id}"):
-            return sum(1 for _ in self._client.device_registration_state.query(group_id, top=PAGE))
+            states = self._client.device_registration_state.query(group_id, top=PAGE)
+            return count_since((parse_member(state) for state in states), since)
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         """Write ``body`` over the group that was read; the ETag as for an individual enrollment.

@@ -369,10 +369,27 @@ def test_the_devices_of_a_group_are_counted_by_their_registrations(
     NotingHub.in_place_of_the_hub(azure, monkeypatch)
     add_ca(azure, "ca-1", ROOT)
     service(azure).enrollment_group.create_or_update("g1", x509_group("g1", "ca-1"))
-    assert dps.count_members("g1") == 0
+    assert dps.count_members("g1") == [0]
     for name in ("dev1", "dev2"):
         assert Device(azure, name, ROOT.issue(name), tmp_path).register()["status"] == "assigned"
-    assert dps.count_members("g1") == 2
+    assert dps.count_members("g1", NOW - timedelta(days=9999), NOW + timedelta(days=9999)) == [2, 2, 0]
+
+
+def test_what_the_hub_pins_is_shown_page_by_page(
+    azure: StandIn, iothub: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs, "Get twins by querying": authenticationType and x509Thumbprint are members of a twin."""
+    monkeypatch.setattr(hub, "PAGE", 2)
+    rest, thumbprints = Rest(azure), {}
+    for name in ("dev1", "dev2", "dev3"):
+        made = rest.create(name, certificate())["authentication"]["x509Thumbprint"]
+        thumbprints[name] = {one.upper() for one in made.values() if one}
+    rest.call("PUT", "/devices/by-ca", {"deviceId": "by-ca", "authentication": {"type": "certificateAuthority"}})
+    first, more = iothub.pinned(None)
+    assert more is not None
+    rest_of_them, end = iothub.pinned(more)
+    assert end is None
+    assert {one.device_id: {*one.thumbprints} for one in first + rest_of_them} == thumbprints
 
 
 def test_identities_that_any_certificate_of_a_ca_opens_are_found(azure: StandIn, iothub: HubClient) -> None:

@@ -1,7 +1,7 @@
 """Every port of the product in the walk of groups, and what must hold at each write."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.enrollment import Enrollment
@@ -40,8 +40,8 @@ class GroupWatched:
     def groups(self) -> Iterator[Group]:
         return self._state.dps.groups()
 
-    def count_members(self, group_id: str) -> int:
-        return self._state.dps.count_members(group_id)
+    def count_members(self, group_id: str, *since: datetime) -> list[int]:
+        return self._state.dps.count_members(group_id, *since)
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         return self._state.dps.enrollment(registration_id)
