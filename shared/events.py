@@ -45,6 +45,7 @@ class LogEvent(StrEnum):
     TELEMETRY_FAILED = "telemetry_failed"
     FLEET_THROTTLED = "fleet_throttled"
     WAITING_TOO_LONG = "waiting_too_long"
+    WAVE_OPENED = "wave_opened"
 
 
 class Lifecycle(StrEnum):

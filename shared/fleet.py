@@ -37,7 +37,7 @@ _STEPS: Mapping[Work, Step] = {
 }
 
 
-BUILT = frozenset({Work.EVICT, Work.CHECK, Work.RESTORE})
+BUILT = frozenset(Work)
 """The works that there are by now (``shared.fleet_work.TURNS``)."""
 _NEEDED: Mapping[Plan, frozenset[Work]] = {
     Plan.GROUP_EXPIRY: frozenset({Work.WAVE}),

@@ -25,6 +25,7 @@ from shared.fleet_rows import (
     COUNTED,
     Batch,
     Head,
+    Phase,
     Row,
     batch_from_row,
     batch_key,
@@ -54,6 +55,8 @@ class Waiting:
     number: int
     size: int
     etag: str
+    planned: bool = False
+    """Nothing of it is to be read before its devices may be asked."""
 
 
 class Fleets:
@@ -103,9 +106,10 @@ class Fleets:
     def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
         """How far a work is in the rollover's present round; None when it is not begun."""
         head = self.head(rollover, Work(work))
-        return self._counted(head, rollover) if head else None
+        return self.counted(head, rollover) if head else None
 
-    def _counted(self, head: Head, rollover: Rollover) -> FleetProgress:
+    def counted(self, head: Head, rollover: Rollover) -> FleetProgress:
+        """How far this work is."""
         tally = _Tally()
         for row, _ in self._table.slice(head.partition, batch_key(head, head.first), _beyond(head), columns=COUNTED):
             tally.add(row)
@@ -184,10 +188,15 @@ class Fleets:
             head.partition,
             batch_key(head, first),
             batch_key(head, beyond),
-            columns=("RowKey", "size", "done", "left"),
+            columns=("RowKey", "open", "size", "done", "left", "phase"),
         )
         return [
-            Waiting(int(row["RowKey"].rpartition(".")[2]), row["size"] - row["done"] - row["left"], etag)
+            Waiting(
+                number=int(row["RowKey"].rpartition(".")[2]),
+                size=row["size"] - row["done"] - row["left"],
+                etag=etag,
+                planned=not row["open"] or row["phase"] != Phase.LISTED,
+            )
             for row, etag in rows
         ]
 
@@ -266,7 +275,7 @@ class _Tally:
                 wave,
                 size=wave.size + row["size"],
                 moved=wave.moved + row["done"],
-                asked=wave.asked and asked_at is not None,
+                asked=wave.asked and (asked_at is not None or not row["open"]),
                 reachable=wave.reachable + row["reachable"],
                 stragglers=(wave.stragglers + tuple(names))[:MOST_NAMES],
                 asked_at=max(filter(None, (wave.asked_at, asked_at)), default=None),

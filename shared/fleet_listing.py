@@ -113,7 +113,10 @@ def _of_this_pass(members: Sequence[Member], head: Head, rollover: Rollover) -> 
 
 
 def _device(member: Member, hub: str) -> Device:
-    device = Device(member.device_id, member.registration_id, tried_only=member.status != "assigned")
+    registered = member.last_updated.isoformat() if member.last_updated else ""
+    device = Device(
+        member.device_id, member.registration_id, tried_only=member.status != "assigned", registered=registered
+    )
     assigned = (member.assigned_hub or hub).lower()
     if assigned.partition(":")[0] == hub.lower().partition(":")[0]:
         return device
@@ -132,9 +135,11 @@ def _planned(head: Head, devices: list[Device], services: Services) -> tuple[Hea
         parts = [(0, list(some)) for some in batched(devices, LARGEST_BATCH, strict=False)]
         waves = list(head.waves)
     else:
-        parts, waves = [], list(head.waves)
-        rest = devices
-        for number, count in numbered(len(devices), head.waves, services.settings.waves):
+        # Who is given up already is in no wave: he says nothing of the incoming CA.
+        gone = [one for one in devices if one.standing is Standing.LEFT]
+        parts, waves = [(0, list(some)) for some in batched(gone, LARGEST_BATCH, strict=False)], list(head.waves)
+        rest = [one for one in devices if one.standing is not Standing.LEFT]
+        for number, count in numbered(len(rest), head.waves, services.settings.waves):
             for some in batched(rest[:count], LARGEST_BATCH, strict=False):
                 if number > len(waves):
                     waves.append((head.batches + len(parts), 0))

@@ -57,7 +57,9 @@ class Device:
     before: tuple[str, ...] = ()
     """The thumbprints that its hub identity had when it was first read."""
     connected: bool = False
-    """Whether it had a session then."""
+    """Whether it had a session when it was read last before it was asked."""
+    registered: str = ""
+    """When DPS had last registered it as it was listed (ISO 8601): a move is a later registration."""
     leaf: str | None = None
     """SHA-256 thumbprint of the leaf that our own CA issued to it for this rollover."""
 
@@ -136,7 +138,10 @@ class Head:
     tier: str = "S1"
     units: int = 1
     by_registration: bool = False
-    """The incoming CA has the key and the subject of the outgoing one, so leaves stay as they are."""
+    """The incoming CA has the key and the subject of the outgoing one, so leaves stay as they are; devices show another
+    CA certificate with them."""
+    stays: bool = False
+    """The same, and the group names its CA: devices need do nothing."""
     halted: str | None = None
     halted_at: datetime | None = None
     trouble: str | None = None

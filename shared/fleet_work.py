@@ -16,9 +16,12 @@ from shared.events import LogEvent, log
 from shared.fleet import Work, may_go_on
 from shared.fleet_evict import check, evict
 from shared.fleet_listing import list_on
+from shared.fleet_moments import first_moments
+from shared.fleet_opening import know_leaves, open_waves
 from shared.fleet_restore import restore
 from shared.fleet_rows import Head
 from shared.fleet_turn import Turn, Turned
+from shared.fleet_waves import wave
 from shared.lines import HORIZON, Lane
 from shared.nudges import LONGEST_DELAY, decode_nudge
 from shared.quota import Quota
@@ -35,12 +38,11 @@ TURN = HORIZON / 2
 IDLE = timedelta(minutes=1)
 SAME_TROUBLE = timedelta(minutes=10)
 TRIES = 20
-TOGETHER = 90
-"""Batches that are given their moments in one transaction, of 100 rows at most."""
 
 TURNS: Mapping[Work, Callable[[Turn], Turned]] = {
     Work.EVICT: evict,
     Work.CHECK: check,
+    Work.WAVE: wave,
     Work.RESTORE: restore,
 }
 FIRST: Mapping[Work, Lane] = {
@@ -108,10 +110,15 @@ def run_work(rollover: Rollover, work: Work, services: Services) -> None:
     )
     pause = TURN
     try:
+        if work is Work.WAVE and not head.batches:
+            head = know_leaves(head, rollover, services)
         if not head.listed:
-            head, wait = list_on(head, rollover, services, lambda head: _give_moments(head, lane, services))
+            head, wait = list_on(head, rollover, services, lambda head: first_moments(head, lane, services))
             pause = TURN if head.listed else wait
-        head = _give_moments(head, lane, services)
+        head = first_moments(head, lane, services)
+        if work is Work.WAVE and head.listed:
+            head, wait = open_waves(head, rollover, services)
+            pause = min(pause, wait)
     except ServiceUnavailable as error:
         head = _again(head, rollover, services)
         fleet.lines.slow_down(Lane.LISTING, error.retry_after)
@@ -142,20 +149,6 @@ def _quota(head: Head, services: Services) -> Quota:
 def _again(head: Head, rollover: Rollover, services: Services) -> Head:
     """The head as a turn that was cut off left it."""
     return services.fleet.head(rollover, head.work) or head
-
-
-def _give_moments(head: Head, lane: Lane, services: Services) -> Head:
-    """Give the next batches their moments, as far ahead as moments are given."""
-    fleet, quota = services.fleet, Quota(head.tier, head.units)
-    while head.dispatched < head.batches:
-        waiting = fleet.waiting(head, head.dispatched, min(head.batches, head.dispatched + TOGETHER))
-        moments = fleet.lines.claim(lane, [one.size for one in waiting], quota)
-        if moments:
-            after = replace(head, dispatched=head.dispatched + len(moments))
-            head = fleet.give_moments(after, waiting[: len(moments)], moments)
-        if len(moments) < len(waiting):
-            break
-    return head
 
 
 def _troubled(head: Head, why: str, now: datetime) -> Head:

@@ -58,6 +58,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.HUB_SIZE_UNREAD: ("why",),
     LogEvent.FLEET_THROTTLED: ("rollover_id", "work", "batch"),
     LogEvent.WAITING_TOO_LONG: (*_TOLD, "plan", "why", "next_action"),
+    LogEvent.WAVE_OPENED: ("rollover_id", "wave", "devices"),
 }
 """Every log event there is, with the fields that it may have."""
 

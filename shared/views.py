@@ -191,7 +191,14 @@ def _shown_work(progress: FleetProgress) -> dict[str, Any]:
         "halted": progress.halted,
         "threshold_reached": progress.threshold_reached,
         "waves": [
-            {"number": wave.number, "size": wave.size, "moved": wave.moved, "asked": wave.asked}
+            {
+                "number": wave.number,
+                "size": wave.size,
+                "reachable": wave.reachable,
+                "moved": wave.moved,
+                "asked": wave.asked,
+                "asked_at": _iso(wave.asked_at),
+            }
             for wave in progress.waves
         ],
     }

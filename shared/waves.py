@@ -44,9 +44,15 @@ def numbered(count: int, waves: Sequence[tuple[int, int]], policy: WavePolicy) -
         count, taken = count - some, taken + some
 
 
-def may_open_next(wave: Wave, policy: WavePolicy) -> bool:
-    """Whether enough of the last wave moved for the next one to begin."""
-    return wave.asked and wave.reachable > 0 and wave.moved >= policy.moved_share * wave.reachable
+def may_open_next(wave: Wave, now: datetime, policy: WavePolicy) -> bool:
+    """Whether enough of the last wave moved for the next one to begin.
+
+    Also when nobody of it had to be asked; and after ``patience``, when so few are left that it is not stopped either.
+    """
+    if not wave.asked or wave.asked_at is None:
+        return wave.asked
+    enough = policy.moved_share if now - wave.asked_at < policy.patience else 1 - policy.abort_share
+    return wave.reachable > 0 and wave.moved >= min(enough, policy.moved_share) * wave.reachable
 
 
 def why_halt(waves: Sequence[Wave], now: datetime, policy: WavePolicy) -> str | None:

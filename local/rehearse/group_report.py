@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from local.rehearse.group_roll import BREACH, GroupFacts
+from local.rehearse.group_roll import BREACH, GroupFacts, work_of
 from local.rehearse.lanes import lane
 
 
@@ -15,7 +15,7 @@ def group_section(facts: GroupFacts | None, began: float) -> dict[str, Any] | No
     if facts is None:
         return None
     roll, gaps = facts.roll, [one.longest_gap_s for one in facts.devices]
-    fleet = roll.shown.get("fleet") or {}
+    wave = work_of(roll.shown, "wave")
     return {
         "group": roll.group_id,
         "anchor": roll.anchor,
@@ -37,9 +37,8 @@ def group_section(facts: GroupFacts | None, began: float) -> dict[str, Any] | No
         "evicted": facts.evicted,
         "evicted_s": _rounded(facts.evicted_s),
         "contained_s": _rounded(facts.contained_s),
-        "waves": fleet.get("waves") or [],
-        "batches": fleet.get("batches"),
-        "stragglers": fleet.get("stragglers") or [],
+        "waves": wave.get("waves") or [],
+        "stragglers": wave.get("stragglers") or [],
         "thief": _forger(facts, began) if roll.forged else None,
         "twins_kept": roll.twins_kept,
         "still_exposed_at_end": roll.still_exposed,

@@ -91,6 +91,11 @@ class GroupFacts:
         )
 
 
+def work_of(shown: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """How far a work on the group's devices is, as the app shows it of a rollover; empty while it is not begun."""
+    return next((one for one in shown.get("fleet", ()) if one["work"] == name), {})
+
+
 def group_facts(entries: Sequence[Entry], roll: GroupRoll, names: Sequence[str], until: float) -> GroupFacts:
     """What became of it for these devices, observed up to `until` (seconds since 1970)."""
     own = without(entries, [roll.address])
@@ -242,7 +247,10 @@ _BOTH = (
     (lambda facts: facts.roll.shown.get("status") != "done", "the app does not say that it is done"),
     (lambda facts: facts.roll.twins_kept not in (None, len(facts.devices)), "not every twin is what it was"),
 )
-_EXPIRY = ((lambda facts: not facts.roll.shown.get("fleet", {}).get("waves"), "the app says of no waves"),)
+_EXPIRY = (
+    (lambda facts: not work_of(facts.roll.shown, "wave").get("waves"), "the app says of no waves"),
+    (lambda facts: any(one.refusals for one in facts.devices), "devices were refused"),
+)
 _BREACH = (
     (_forger_was_not_in, "the forger had no session under each of his names, so nothing was shown"),
     (lambda facts: facts.roll.confirmed is None, "nobody confirmed the breach"),

@@ -1,5 +1,6 @@
 """A group with a fleet in memory, and a host for its works: messages at their moments, the timer every minute."""
 
+import hashlib
 import heapq
 import itertools
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from shared.services import Services
 from shared.stepping import carry_out
 from tests.builders import EFFECTS, NEW, OLD, as_incoming, as_outgoing
 from tests.certificates import NOW
-from tests.fakes import World, a_world
+from tests.fakes import Kept, World, a_world
 
 GROUP = "pumps"
 MINUTE = timedelta(minutes=1)
@@ -33,7 +34,7 @@ def names(count: int) -> list[str]:
 
 def thumbprint(device_id: str, generation: int = 0) -> str:
     """What the hub shows of a device's leaf."""
-    return f"{device_id}/{generation}".encode().hex().upper().ljust(64, "0")[:64]
+    return hashlib.sha256(f"{device_id}/{generation}".encode()).hexdigest().upper()
 
 
 def a_breach(work: Work, **changes: Any) -> Rollover:
@@ -64,7 +65,7 @@ def an_expiry(**changes: Any) -> Rollover:
     """An expiry of the group that has come to the waves."""
     order = PLANS[Plan.GROUP_EXPIRY]
     at = order.index(Step.INVOKE_REPROVISION_JOB)
-    return a_breach(Work.WAVE, **{"plan": Plan.GROUP_EXPIRY, "incident": None, "done": order[:at], **changes})
+    return a_breach(Work.EVICT, **{"plan": Plan.GROUP_EXPIRY, "incident": None, "done": order[:at], **changes})
 
 
 @dataclass
@@ -162,6 +163,7 @@ def a_fleet(count: int, work: Work = Work.EVICT, rollover: Rollover | None = Non
     world.fleet = None  # the real works
     world.clock.time = NOW - timedelta(days=10)
     world.dps.enroll_group(GROUP, OLD)
+    world.vault.kept["pumps-ca"] = Kept([OLD, NEW], {"rollover-group": GROUP})
     for name in names(count):
         world.dps.registered(name, group=GROUP)
         world.hub.put(name, thumbprint(name), thumbprint(name), connected=True)

@@ -35,7 +35,7 @@ class AppByHand(OnCall):
         self._offered = offered
         self.begun = False
         self._shown: dict[str, Any] = {"id": ROLLOVER, "status": "running", "next_step": "by hand", "contained": False}
-        self._shown["fleet"] = {"waves": []}
+        self._shown["fleet"] = []
 
     # what a scenario calls
 
@@ -66,7 +66,7 @@ class AppByHand(OnCall):
         self._hand.set_slots(GROUP, KEPT, NEW_NAME if self._by_name else new.trusted)
         devices = self._hand.registered(GROUP)
         self._hand.ask_to_reprovision(devices)
-        self._shown["fleet"] = {"waves": [{"number": 1, "devices": len(devices)}]}
+        self._shown["fleet"] = [{"work": "wave", "waves": [{"number": 1, "size": len(devices)}]}]
         self._shown |= {"status": "waiting", "next_step": "delete_primary"}
         _until(lambda: self._clock.now() > self._offered[0].trusted.validity.ends)
         self._hand.set_slots(GROUP, None, KEPT)
