@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from shared.rollover import Outcome, Plan, Rollover, Step
+from shared.rollover import Outcome, Rollover, Step
 
 
 class Work(StrEnum):
@@ -35,20 +35,6 @@ _STEPS: Mapping[Work, Step] = {
     Work.WAVE: Step.INVOKE_REPROVISION_JOB,
     Work.RESTORE: Step.RESTORE_TWIN,
 }
-
-
-BUILT = frozenset(Work)
-"""The works that there are by now (``shared.fleet_work.TURNS``)."""
-_NEEDED: Mapping[Plan, frozenset[Work]] = {
-    Plan.GROUP_EXPIRY: frozenset({Work.WAVE}),
-    Plan.GROUP_BREACH: frozenset({Work.EVICT, Work.CHECK, Work.RESTORE}),
-}
-
-
-def why_not_yet(plan: Plan, works: frozenset[Work]) -> str | None:
-    """Why a group cannot be rolled by this plan: half of a plan would leave its devices outside. None when it can."""
-    missing = sorted(_NEEDED[plan] - works)
-    return f"this release cannot do the plan {plan}: the work {missing[0]} is missing" if missing else None
 
 
 @dataclass(frozen=True)

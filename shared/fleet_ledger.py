@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
-from shared.fleet import BUILT, FleetProgress, Wave, Work
+from shared.fleet import FleetProgress, Wave, Work
 from shared.fleet_rows import (
     COUNTED,
     Batch,
@@ -68,11 +68,6 @@ class Fleets:
         self._settings = settings
         self._now = now
         self.lines = Lines(table, now)
-
-    @property
-    def works(self) -> frozenset[Work]:
-        """What it can do."""
-        return BUILT
 
     def kept(self, partition: str) -> KeptTwins:
         """The twins that are kept for a group."""

@@ -5,7 +5,6 @@ from datetime import datetime
 from shared.authorities import read_authorities
 from shared.certificate import is_among, is_same
 from shared.events import Lifecycle, LogEvent, log
-from shared.fleet import why_not_yet
 from shared.group import Group, distinct, slots_with
 from shared.group_target import decide_group_start
 from shared.rollover import Outcome, Plan, Rollover
@@ -43,8 +42,6 @@ def start_group_rollover(group_id: str, tagged: Tagged, cause: str, services: Se
         case Begin():
             if last is not None and _ended_alike(last, decision, tagged, services.now()):
                 return Started("nothing", f"{last.id} ended as {last.status}: {last.outcome_reason}", last.id)
-            if reason := why_not_yet(Plan.GROUP_EXPIRY, services.fleet.works):
-                return cannot(tagged.name, f"group {group_id}: {reason}; roll it by the guide", services)
             new = _new_rollover(decision, tagged, group, f"{cause} ({how})", services.now())
             return begin_new(new, last, decision.why, services, alone=not hint)
 

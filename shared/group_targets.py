@@ -18,7 +18,6 @@ from shared.enrollment import Enrolled, Slot
 from shared.errors import BadInput, NotFound, ServiceRefused, Unsuitable
 from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
-from shared.fleet import why_not_yet
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
 from shared.incident import Incident, Mode
 from shared.rollover import PLANS, Outcome, Plan, Rollover, does_already
@@ -171,8 +170,6 @@ def look_at_group(group: Group, given: Any, thumbprint: str | None, services: Se
     group_id = group.enrollment_group_id
     if reason := why_group_is_not_ours(group):
         raise Unsuitable(f"group {group_id}: {reason}")
-    if reason := why_not_yet(Plan.GROUP_BREACH, services.fleet.works):
-        raise Unsuitable(f"group {group_id}: {reason}; contain it by the guide")
     others = [one for one in services.provisioning.groups() if one.enrollment_group_id.lower() != group_id.lower()]
     tagged_name = certificate_for_group(group_id, set(), services)
     authorities = authorities_for([group, *others], services, tagged_name)

@@ -31,7 +31,7 @@ from shared.enrollment import (
     parse_registration,
 )
 from shared.errors import Conflict, NotAuthenticated, NotFound, ServiceRefused, ServiceUnavailable
-from shared.fleet import FleetProgress, Work
+from shared.fleet import FleetProgress
 from shared.fleet_ledger import Fleets
 from shared.group import Group, parse_group
 from shared.issuing import IssuerKey, SigningRequest
@@ -527,8 +527,6 @@ class InMemoryHub:
 
 class InMemoryFleet:
     """Works on the devices of groups, each done in one go when it is begun; a wave only asks."""
-
-    works = frozenset(Work)
 
     def open_works(self) -> Iterator[tuple[Any, ...]]:
         return iter(())

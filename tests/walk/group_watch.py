@@ -7,7 +7,6 @@ from typing import Any
 from shared.enrollment import Enrollment
 from shared.errors import Conflict, ServiceRefused, ServiceUnavailable
 from shared.fleet import FleetProgress
-from shared.fleet import Work as FleetWork
 from shared.group import Group
 from shared.ledger import Write
 from shared.previews import PARTITION
@@ -19,8 +18,6 @@ from tests.walk.model import Broken, Crash
 
 class GroupWatched:
     """The ports of one run. An effect needs an intention that this very run has put into the ledger."""
-
-    works = frozenset(FleetWork)
 
     def __init__(self, state: GroupState) -> None:
         self._state = state
