@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from shared.errors import ServiceUnavailable
+from shared.errors import Conflict, ServiceUnavailable
 from tests.fleet.kit import GROUP, Fleet, thumbprint
 
 
@@ -23,6 +24,8 @@ class Asked:
     jobs: set[str] = field(default_factory=set)
     sizes: list[int] = field(default_factory=list)
     """Of each job, how many devices it asked."""
+    moments: list[datetime] = field(default_factory=list)
+    """Of each job, when it was started."""
     throttled: int = 0
     """How many more calls the hub answers by 429."""
 
@@ -33,8 +36,10 @@ class Asked:
         if self.throttled:
             self.throttled -= 1
             raise ServiceUnavailable("429")
-        assert job_id not in self.jobs, "a job is started once"
+        if job_id in self.jobs:
+            raise Conflict("409")
         self.jobs.add(job_id)
+        self.moments.append(self.fleet.world.clock())
         self.sizes.append(len(device_ids))
         self.payloads.append(payload)
         for name in device_ids:

@@ -1,14 +1,21 @@
 """A fleet is asked in waves to move, and no further than what was seen of the last wave allows."""
 
+import random
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.fleet import Work
+from shared.ledger import Write
+from shared.quota import Quota
 from shared.rollover import Step
 from tests.builders import NEW, OLD, as_outgoing
 from tests.certificates import NOW
+from tests.fakes import InMemoryTable
 from tests.fleet.kit import Fleet, a_fleet, an_expiry, names, thumbprint
 from tests.fleet.moving import Asked
 
@@ -51,7 +58,7 @@ def test_a_ca_that_lets_nobody_in_stops_at_the_canary():
     assert set(asked.by_name) == set(names(5)), "nobody but the canary was asked"
     assert "5 of 5 connected devices of wave 1 have not moved in 60 minutes" in str(fleet.progress().halted)
     before = dict(asked.by_name)
-    fleet.host.run_for(24 * HOUR)
+    fleet.host.run_for(8 * HOUR)
     assert asked.by_name == before
     assert fleet.host.woken, "the rollover is told, and asks for a person"
 
@@ -191,6 +198,64 @@ def test_429_slows_asking_down_and_poisons_nothing():
     assert asked.by_name == dict.fromkeys(names(250), 1)
 
 
+def test_no_more_devices_are_asked_in_a_time_than_the_hub_s_jobs_take():
+    fleet, asked = a_wave(1000)
+    fleet.world.hub.tier = Quota("S1", 1)
+    fleet.begin()
+    assert fleet.finish().complete
+    for at, size, following in zip(asked.moments, asked.sizes, asked.moments[1:], strict=False):
+        assert (following - at).total_seconds() >= size / fleet.world.hub.tier.job_devices
+
+
+class Killed(BaseException):
+    """The host dies."""
+
+
+class Mortal:
+    """A table during one of whose writes the host dies, before or after it."""
+
+    def __init__(self, table: InMemoryTable, at: int, *, after: bool) -> None:
+        self.count = 0
+        commit = table.commit
+
+        def dying(writes: Sequence[Write]) -> list[str]:
+            self.count += 1
+            if self.count == at and not after:
+                raise Killed
+            etags = commit(writes)
+            if self.count == at:
+                raise Killed
+            return etags
+
+        table.commit = dying  # type: ignore[method-assign]
+
+
+def moved_although_killed(at: int, *, after: bool) -> int:
+    """A whole fleet whose host is killed at one write; how many writes there were."""
+    fleet, asked = a_wave(40)
+    fleet.begin()
+    mortal = Mortal(fleet.world.fleets, at, after=after)
+    deliver = fleet.host.deliver
+
+    def survived(*message: Any) -> None:
+        with suppress(Killed):
+            deliver(*message)
+
+    fleet.host.deliver = survived
+    assert fleet.finish(timedelta(hours=2)).complete, f"killed at write {at}"
+    assert asked.by_name == dict.fromkeys(names(40), 1), f"killed at write {at}"
+    return mortal.count
+
+
+@pytest.mark.proof
+def test_a_host_that_is_killed_at_any_write_costs_time_and_asks_nobody_twice(whole: bool):
+    writes = moved_although_killed(0, after=False)
+    points = [(at, after) for at in range(1, writes + 1) for after in (False, True)]
+    for at, after in points if whole else random.Random(4).sample(points, 12):
+        moved_although_killed(at, after=after)
+    print(f"\n{len(points)} kill points of {writes} writes")
+
+
 def test_long_ids_are_asked_by_more_jobs_than_one():
     fleet, asked = a_wave(0)
     long = [f"{number:03}-{'x' * 120}" for number in range(100)]
@@ -211,9 +276,9 @@ def test_stragglers_are_asked_on_while_the_outgoing_ca_waits_for_its_end_and_not
     fleet.host.run(lambda: fleet.progress().done == 99)
     fleet.change(done=(*fleet.the_rollover().done, Step.INVOKE_REPROVISION_JOB))
     before = asked.by_name[late]
-    fleet.host.run_for(12 * HOUR)
+    fleet.host.run_for(2 * HOUR)
     assert asked.by_name[late] > before
     fleet.change(done=(*fleet.the_rollover().done, Step.DELETE_PRIMARY))
     before = asked.by_name[late]
-    fleet.host.run_for(24 * HOUR)
+    fleet.host.run_for(8 * HOUR)
     assert asked.by_name[late] == before
