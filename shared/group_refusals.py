@@ -10,7 +10,6 @@ concepts-service), unless a custom allocation gave it another: then it stays unk
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from shared.connection_log import Refusal
 from shared.errors import RolloverError, ServiceUnavailable
@@ -23,7 +22,6 @@ from shared.tried_again import record_tried
 
 REGISTRATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 """What a registration ID may be made of (azure-docs concepts-service)."""
-EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def look_at_strangers(strangers: Sequence[Refusal], counts: Counter[str], services: Services) -> None:
@@ -72,5 +70,5 @@ def _read(device_id: str, services: Services) -> KnownOfGroup:
     if services.provisioning.enrollment(device_id) is not None:
         return KnownOfGroup(registration, has_enrollment=True)
     identity = services.hub.identity(device_id)
-    open_ones = [one for one in services.ledger.due(EVER) if one.plan.of_group and one.outcome is None]
+    open_ones = [one for one in services.ledger.open() if one.plan.of_group]
     return KnownOfGroup(registration, identity=identity, rollovers=open_ones)

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 Kind = Literal["status", "latency", "lost_reply", "reset"]
@@ -10,6 +11,8 @@ Kind = Literal["status", "latency", "lost_reply", "reset"]
 @dataclass
 class Fault:
     """One rule. It matches by service, operation name and method ("*" = any) and wears out after `times`.
+
+    `path` narrows it to requests to such a path, in the way of file names: "/certificates/dev-01/*".
 
     `status` answers with `status` (and `retry_after` seconds) instead of the handler; `latency` waits `seconds`
     first; `reset` cuts the connection before the handler; `lost_reply` cuts it after the handler has done its work.
@@ -21,6 +24,7 @@ class Fault:
     service: str = "*"
     operation: str = "*"
     method: str = "*"
+    path: str = "*"
     times: int = 1
     skip: int = 0
     only_writes: bool = False
@@ -37,17 +41,18 @@ class Fault:
             raise ValueError(f"no fault of kind {self.kind!r}")
         self._random = random.Random(self.seed)
 
-    def _matches(self, service: str, operation: str, method: str, *, writes: bool) -> bool:
+    def _matches(self, service: str, operation: str, method: str, path: str, *, writes: bool) -> bool:
         return (
             self.service in ("*", service)
             and self.operation in ("*", operation)
             and self.method in ("*", method)
+            and fnmatchcase(path, self.path)
             and (writes or not self.only_writes)
         )
 
-    def strikes(self, service: str, operation: str, method: str, *, writes: bool) -> bool:
+    def strikes(self, service: str, operation: str, method: str, path: str, *, writes: bool) -> bool:
         """Whether this rule acts on the request now; counts it if so."""
-        if self.times == 0 or not self._matches(service, operation, method, writes=writes):
+        if self.times == 0 or not self._matches(service, operation, method, path, writes=writes):
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -82,13 +87,13 @@ class Faults:
         """Nothing goes wrong any more."""
         self.rules.clear()
 
-    def striking(self, service: str, operation: str, method: str, *, writes: bool) -> list[Fault]:
+    def striking(self, service: str, operation: str, method: str, path: str = "", *, writes: bool) -> list[Fault]:
         """The rules that act on this request: all latencies, and the first of any other kind."""
         found: list[Fault] = []
         for rule in self.rules:
             decided = any(fault.kind != "latency" for fault in found)
             if decided and rule.kind != "latency":
                 continue
-            if rule.strikes(service, operation, method, writes=writes):
+            if rule.strikes(service, operation, method, path, writes=writes):
                 found.append(rule)
         return found

@@ -113,7 +113,8 @@ class _Front:
         async def handle(request: web.Request) -> web.StreamResponse:
             chain = request.transport.get_extra_info("peer_chain") if request.transport else None
             request["peer_chain"] = chain or []
-            faults = self._world.faults.striking(self._service, operation.name, request.method, writes=operation.writes)
+            asked = (self._service, operation.name, request.method, request.path)
+            faults = self._world.faults.striking(*asked, writes=operation.writes)
             response = await self._answer(request, operation, faults)
             fault = faults[-1].kind if faults else None
             self._write_journal(request, operation.name, response.status, fault, writes=operation.writes)

@@ -192,6 +192,12 @@ def test_a_fault_lets_the_first_requests_pass(azure: StandIn) -> None:
     assert [get(azure).status_code for _ in range(5)] == [200, 200, 503, 503, 200]
 
 
+def test_a_fault_may_strike_one_certificate_alone(azure: StandIn) -> None:
+    rule = {"kind": "status", "status": 403, "path": "/certificates/one/*", "times": -1}
+    azure.control.post("/faults", {**rule, "service": "keyvault"})
+    assert [get(azure, f"/certificates/{name}/").status_code for name in ("one", "none", "one")] == [403, 404, 403]
+
+
 def test_a_fault_may_strike_only_writes_of_one_operation(azure: StandIn) -> None:
     azure.control.post("/faults", {"kind": "status", "operation": "DeleteCertificate", "only_writes": True})
     assert get(azure).status_code == 200

@@ -103,6 +103,20 @@ def test_a_device_that_is_back_is_no_thief():
     assert TRIED not in world.topic.kinds()
 
 
+def test_a_device_that_is_evicted_while_it_is_being_contained_hastens_the_breach():
+    """It is looked at again a minute later: then it tells who goes on trying."""
+    world = a_group_story()
+    breach(world)
+    del world.hub.identities[DEVICE]
+    assert not the_rollover(world).contained
+    assert refused(world) == {"in_flight": 1}
+    assert TRIED not in world.topic.kinds()
+    world.vault.issues = lambda _: None
+    assert go_on(world).contained
+    world.clock.advance(MINUTE)
+    assert refused(world) == {"breached_certificate_tried": 1}
+
+
 def test_a_device_of_another_group_is_no_thief_while_the_hub_has_it():
     world = contained()
     world.dps.registered("valve-1", group="line-2")
@@ -113,7 +127,7 @@ def test_a_device_of_another_group_is_no_thief_while_the_hub_has_it():
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_a_breach_that_is_over_keeps_nobody_out(outcome):
     world = contained()
-    ended = replace(the_rollover(world), outcome=outcome, due_at=None)
+    ended = replace(the_rollover(world), outcome=outcome, due_at=None, outbox=("Rollover.Recovered/1",))
     world.services.ledger.record(ended, None)
     assert refused(world) == {"of_group": 1}
 
