@@ -1,4 +1,4 @@
-"""Timer: looks at every certificate of the vault and begins what is due, whether or not an event announced it.
+"""Timer: sees to every certificate of the vault and begins what is due, whether or not an event announced it.
 
 Key Vault's near-expiry event never comes for certificates that live shorter than 30 days or are older than the
 subscription, and any event can be lost (azure-docs event-schema-key-vault, event-grid-overview). Every hour.

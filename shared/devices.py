@@ -47,6 +47,11 @@ class Devices:
             with suppress(Conflict):  # somebody else knows it at this moment
                 self._table.commit([Write(row, found[1] if found else None)])
 
+    def all(self) -> dict[str, Device]:
+        """Everything that is known, by device ID: read in pages."""
+        rows = self._table.scan("", partition=PARTITION)
+        return {row["device_id"]: Device(row["registration_id"], row["certificate_name"]) for row, _ in rows}
+
     def find(self, device_id: str) -> Device | None:
         """What is known of it; None when nobody has seen an enrollment for it."""
         found = self._table.read(PARTITION, _key(device_id))

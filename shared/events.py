@@ -30,6 +30,7 @@ class LogEvent(StrEnum):
     POISONED = "poisoned"
     ANNOUNCE_FAILED = "announce_failed"
     TARGET_FAILED = "target_failed"
+    SOURCE_UNREAD = "source_unread"
     ROW_UNREADABLE = "row_unreadable"
     STORAGE_DOWN = "storage_down"
     BREACH_PREVIEWED = "breach_previewed"
@@ -114,6 +115,7 @@ _WARNINGS = {
     LogEvent.POISONED,
     LogEvent.ANNOUNCE_FAILED,
     LogEvent.TARGET_FAILED,
+    LogEvent.SOURCE_UNREAD,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,
     LogEvent.GLASS_BROKEN,

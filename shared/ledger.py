@@ -44,8 +44,6 @@ Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"
 ID = r"(individual|group)\.[A-Za-z0-9._:\-]{1,128}\.\d{1,9}"
 """A rollover's ID; in the middle what a registration or group ID may be made of (azure-docs concepts-service)."""
-END_OF_TIME = "9999"
-"""Later than every stamp."""
 UNREADABLE = (KeyError, ValueError, TypeError, AttributeError)
 """What reading a row raises that a person edited or a later release wrote."""
 
@@ -73,9 +71,11 @@ class Table(Protocol):
             Conflict: a row exists already, or is not the one that was read.
         """
 
-    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+    def scan(
+        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+    ) -> Iterator[tuple[Row, str]]:
         """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
-        open and due by that stamp, or with an unpublished event."""
+        open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,8 @@ class Ledger:
         return _readable(self._table.scan("rollover.", due=stamp(now)))
 
     def open(self) -> Iterator[Rollover]:
-        """Every rollover that has not ended."""
-        rollovers = _readable(self._table.scan("rollover.", due=END_OF_TIME))
-        return (one for one in rollovers if one.outcome is None)
+        """Every rollover that has not ended: one at most of each target."""
+        return _readable(self._table.scan("rollover.", is_open=True))
 
     def refused_input(self, source: str, subject: str, reason: str) -> RefusedInput | None:
         """The note of exactly this refusal, if there is one."""

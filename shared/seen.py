@@ -1,6 +1,7 @@
 """What a decision is made from: what was seen of the world, and what the platform team decides. Pure values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.authority import DpsCertificate
@@ -37,6 +38,20 @@ class VaultVersion:
     version: str
     enabled: bool
     certificate: Certificate
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One certificate of the vault, as its list gives it: without the certificate itself."""
+
+    name: str
+    ends: datetime | None = None
+    """When its latest version ends, if the vault says so."""
+    sha1_thumbprint: str = ""
+    """Of its latest version."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    starts: datetime | None = None
+    """From when on its latest version is valid, if the vault says so."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from shared.nudges import Nudges
 from shared.pins import Pinned
 from shared.previews import Previews
 from shared.quota import Quota
-from shared.seen import Issuance, Job, VaultVersion
+from shared.seen import Issuance, Job, Listed, VaultVersion
 from shared.settings import Settings, read_settings
 from shared.tracing import within
 
@@ -162,18 +162,6 @@ class Hub(Protocol):
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One certificate of the vault, as its list gives it."""
-
-    name: str
-    ends: datetime | None = None
-    """When its latest version ends, if the vault says so."""
-    sha1_thumbprint: str = ""
-    """Of its latest version."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Tagged:
     """The latest version of a vault certificate, with the tags that tie it to an enrollment."""
 
@@ -187,7 +175,7 @@ class Vault(Protocol):
     """Key Vault certificates. Never their private keys, which sign where they are."""
 
     def certificates(self) -> Iterator[Listed]:
-        """Every certificate of the vault."""
+        """The latest version of every certificate of the vault, page by page (25 each)."""
 
     def latest(self, name: str) -> Tagged | None:
         """The latest version; None when there is no such certificate."""

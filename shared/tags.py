@@ -1,5 +1,6 @@
 """Which enrollment a certificate of the vault belongs to: its tag says so, else its common name is tried."""
 
+from shared.seen import Listed
 from shared.services import Services, Tagged
 
 ENROLLMENT_TAG = "rollover-enrollment"
@@ -20,7 +21,7 @@ def enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
     return None, f"it has neither a tag {ENROLLMENT_TAG} nor a common name"
 
 
-def group_of(tagged: Tagged) -> str | None:
+def group_of(tagged: Tagged | Listed) -> str | None:
     """The group that a vault certificate is tagged for; such a certificate belongs to no individual enrollment."""
     return tagged.tags.get(GROUP_TAG, "").strip() or None
 

@@ -24,8 +24,8 @@ SCOPE = "rollover"
 """The name of tracer, meter and logger."""
 
 _TOLD = ("rollover_id", "registration_id", "group_id", "step")
-CAME = ("begun", "nudged", "open", "nothing", "cannot", "failed")
-"""What may come of a target that is looked at: ``shared.starting.Started.what``, or failed."""
+CAME = ("begun", "nudged", "open", "nothing", "cannot", "failed", "unseen")
+"""What may come of a target of a sweep: ``shared.starting.Started.what``; failed; or unseen, for a list was missing."""
 
 FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.DECIDED: (*_TOLD, "plan", "verdict", "why"),
@@ -36,13 +36,14 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.ROLLOVER_STARTED: ("rollover_id", "registration_id", "group_id", "plan", "why", "cause"),
     LogEvent.NOTHING_TO_DO: ("registration_id", "group_id", "why"),
     LogEvent.CANNOT_BEGIN: ("certificate", "why"),
-    LogEvent.SWEPT: CAME,
+    LogEvent.SWEPT: (*CAME, "closely"),
     LogEvent.PINS_KEPT: ("devices",),
     LogEvent.PINS_FAILED: ("why",),
     LogEvent.RESUMED: ("count",),
     LogEvent.POISONED: _TOLD,
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),
     LogEvent.TARGET_FAILED: ("certificate", "device_id", "why"),
+    LogEvent.SOURCE_UNREAD: ("source", "why"),
     LogEvent.ROW_UNREADABLE: ("row", "why"),
     LogEvent.STORAGE_DOWN: (*_TOLD, "why"),
     LogEvent.BREACH_PREVIEWED: ("incident", "caller", "devices"),
@@ -99,7 +100,7 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.DOOR_SHUT: Instrument("histogram", "s", "from the call to the door at DPS shut", ("plan",)),
     Metric.CONTAINED: Instrument("histogram", "s", "from the call to contained, read back twice", ("plan",)),
     Metric.SWEEPS: Instrument("counter", "{sweep}", "sweeps that came to their end"),
-    Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps looked at", ("came",)),
+    Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps saw to", ("came",)),
     Metric.DUE: Instrument("histogram", "{rollover}", "rollovers that were due at a turn of the clock"),
     Metric.OVERDUE: Instrument("histogram", "{rollover}", "rollovers that wait too long at a turn of the watch"),
     Metric.POISONED: Instrument("counter", "{message}", "messages that failed five times", ("step",)),

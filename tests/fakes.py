@@ -41,8 +41,8 @@ from shared.pins import Pinned, Pins
 from shared.previews import Previews
 from shared.quota import Quota
 from shared.rollover import Rollover, Step
-from shared.seen import Issuance, Job, Policy, VaultVersion
-from shared.services import Listed, Services, Tagged
+from shared.seen import Issuance, Job, Listed, Policy, VaultVersion
+from shared.services import Services, Tagged
 from shared.settings import Settings
 from shared.suspects import count_since
 from shared.target import Due
@@ -115,9 +115,11 @@ class InMemoryTable:
                 continue
             yield {name: row[name] for name in columns or row if name in row}, str(version)
 
-    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+    def scan(
+        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+    ) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
-            if not key.startswith(prefix) or partition not in (None, where):
+            if not key.startswith(prefix) or partition not in (None, where) or (is_open and not row["open"]):
                 continue
             if due is None or (row["open"] and row["due_at"] <= due) or row["unpublished"]:
                 yield dict(row), str(version)
@@ -602,7 +604,7 @@ class InMemoryVault:
     def certificates(self) -> Iterator[Listed]:
         for name, kept in sorted(self.kept.items()):
             latest = kept.versions[-1]
-            yield Listed(name, latest.not_after, latest.sha1_thumbprint, dict(kept.tags))
+            yield Listed(name, latest.not_after, latest.sha1_thumbprint, dict(kept.tags), latest.not_before)
 
     def latest(self, name: str) -> Tagged | None:
         kept = self.kept.get(name)

@@ -85,7 +85,9 @@ class StoredTable:
         answers = self._client.submit_transaction(operations)
         return [str(answer["etag"]) for answer in answers]
 
-    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+    def scan(
+        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+    ) -> Iterator[tuple[Row, str]]:
         """Rows by key prefix, page after page, with ETags."""
         parts = []
         values: dict[str, Any] = {}
@@ -100,6 +102,8 @@ class StoredTable:
             # The SDK replaces a parameter only where blanks stand on both sides of it.
             parts.append("( ( open eq true and due_at le @due ) or unpublished eq true )")
             values["due"] = due
+        if is_open:
+            parts.append("open eq true")
         yield from self._query(parts, values, None)
 
     def slice(

@@ -15,8 +15,8 @@ from shared.clients.answers import NO_RETRY, answers_of
 from shared.clients.signing import signing_key
 from shared.errors import BadInput, NotFound
 from shared.issuing import IssuerKey, SigningRequest
-from shared.seen import Issuance, VaultVersion
-from shared.services import Listed, Tagged
+from shared.seen import Issuance, Listed, VaultVersion
+from shared.services import Tagged
 from shared.settings import Settings
 
 UNKNOWN_ISSUER = "Unknown"
@@ -42,7 +42,7 @@ class VaultClient:
         )
 
     def certificates(self) -> Iterator[Listed]:
-        """Every certificate of the vault."""
+        """The latest version of every certificate of the vault, page by page."""
         with answers_of("Key Vault", "the list of certificates"):
             for properties in self._client.list_properties_of_certificates():
                 yield Listed(
@@ -50,6 +50,7 @@ class VaultClient:
                     ends=properties.expires_on,
                     sha1_thumbprint=bytes(properties.x509_thumbprint or b"").hex().upper(),
                     tags=dict(properties.tags or {}),
+                    starts=properties.not_before,
                 )
 
     def latest(self, name: str) -> Tagged | None:

@@ -214,9 +214,9 @@ class Flaky:
     def commit(self, writes: Sequence[Write]) -> list[str]:
         return self.writes(lambda: self._stage.world.table.commit(writes), [Conflict])
 
-    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+    def scan(self, prefix: str, **narrowed: Any) -> Iterator[tuple[Row, str]]:
         table = self._stage.world.table
-        return self.reads(lambda: iter(list(table.scan(prefix, partition=partition, due=due))))
+        return self.reads(lambda: iter(list(table.scan(prefix, **narrowed))))
 
     def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         def send() -> None:

@@ -16,6 +16,7 @@ from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from shared.clients.storage import TABLE, QueuedNudges, StoredTable
+from shared.devices import Device, Devices
 from shared.errors import Conflict
 from shared.ledger import Ledger, Write
 from shared.rollover import Outcome, Step
@@ -46,6 +47,7 @@ def test_nothing_is_found_in_a_table_that_there_is_not(ledger):
     assert ledger.last(DEVICE) is None
     assert list(ledger.rollovers()) == []
     assert list(ledger.due(NOW)) == []
+    assert list(ledger.open()) == []
     assert ledger.refused_inputs() == []
 
 
@@ -111,6 +113,21 @@ def test_the_timer_sees_what_is_due_and_what_is_unpublished_and_nothing_else(led
     ledger.note_refused("event", "s", "r", NOW)
     found = sorted(rollover.registration_id for rollover in ledger.due(NOW))
     assert found == ["due-long", "due-now", "ended-unpublished", "later-unpublished"]
+
+
+def test_the_sweep_sees_what_is_open_and_nothing_else(ledger):
+    for device, facts in STANDS.items():
+        ledger.begin(a_rollover(registration_id=device, **{"id": "", **facts}), None, RECORD)
+    found = sorted(rollover.registration_id for rollover in ledger.open())
+    assert found == ["due-long", "due-now", "later", "later-unpublished"]
+
+
+def test_all_devices_that_are_known_are_listed(table):
+    devices = Devices(table)
+    assert devices.all() == {}
+    for device_id in ("a", "b#?"):
+        devices.know(device_id, f"reg-{device_id}", "cert")
+    assert devices.all() == {"a": Device("reg-a", "cert"), "b#?": Device("reg-b#?", "cert")}
 
 
 def test_rollovers_are_found_by_target_and_history_by_rollover(ledger):
