@@ -15,7 +15,8 @@ def ask_before_expiry(rollover: Rollover, seen: Observation) -> Verdict:
     if issuance is not None and issuance.in_progress:
         if issuance.needs_signing:
             return _signed_by_our_ca(seen) or Wait(UNSIGNED, patience(rollover, seen.now))
-        return Wait("the vault is issuing the new version", timedelta(seconds=2))
+        # Seconds where the vault signs, days where an outside CA does: looked at ever more rarely.
+        return Wait("the vault is issuing the new version", max(patience(rollover, seen.now), timedelta(seconds=2)))
     # A failure from before we asked is history: its cause may be mended by now.
     if issuance is not None and issuance.error and rollover.acts:
         return NeedsPerson(
