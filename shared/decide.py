@@ -54,11 +54,12 @@ def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Ve
     began = rollover.reopened_at or rollover.started_at
     if rollover.plan.expires:
         since, given = max(rollover.outgoing.not_after, began), "after the outgoing certificate's end"
-        next_step = "bring the device online or give it its new certificate by hand; the next sweep then goes on"
+        next_step = "mend what it waits for; the sweep begins it again within a day"
     else:
         since, given = began, "after the call"
         next_step = "mend what it waits for, then POST /api/rollovers/{id}/retry"
     deadline = since + policy.straggler_grace
     if now < deadline:
         return replace(wait, delay=min(wait.delay, deadline - now))
-    return NeedsPerson(f"still waiting {policy.straggler_grace.days} days {given}: {wait.why}", next_step)
+    why = f"still waiting {policy.straggler_grace.days} days {given}: {wait.why}"
+    return NeedsPerson(why, wait.next_step or next_step)

@@ -22,6 +22,8 @@ ACTING_DOES_NOT_HELP = (
     "see in the history what each attempt met; the sweep begins it again within a day, a new version at once"
 )
 HANDS_OFF = "nothing is rolled until it is enabled"
+BRING_ONLINE = "bring the device online or give it its new certificate by hand; the sweep goes on once it registers"
+"""What a person is told whose device does not come: it is left alone until it is heard of."""
 
 LOOKS_AT: Mapping[Step, Sources] = {
     Step.ISSUE_CERTIFICATE: Sources(vault=True),
@@ -201,17 +203,20 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
     if incoming.not_after <= seen.now:
         return Refuse("the incoming certificate expired before the device took it")
     if identity is None:
-        return Wait("the device has never registered; a job cannot reach it", patience(rollover, seen.now))
+        why = "the device has never registered; a job cannot reach it"
+        return Wait(why, patience(rollover, seen.now), next_step=BRING_ONLINE)
     if not identity.holds(incoming.sha1_thumbprint, incoming.sha256_thumbprint):
         return Back("the hub identity does not accept the incoming certificate (any more)", Step.STAGE_HUB_THUMBPRINT)
     if rollover.acted_at is not None and seen.job is not None and not seen.job.finished:
-        return Wait(f"the reprovision job is on its way ({seen.job.summary})", patience(rollover, seen.now))
+        why = f"the reprovision job is on its way ({seen.job.summary})"
+        return Wait(why, patience(rollover, seen.now), next_step=BRING_ONLINE)
     asked = rollover.acted_at is not None and seen.now - rollover.acted_at < job_patience(rollover)
     if asked and seen.job is not None:
         return Wait(
             f"the reprovision job ended ({seen.job.summary}); the device has not registered with the incoming"
             " certificate yet",
             patience(rollover, seen.now),
+            next_step=BRING_ONLINE,
         )
     registered = _registered_since_start(rollover, enrollment) is not None
     unclear = registered or seen.now >= rollover.outgoing.not_after
@@ -225,7 +230,7 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
 def _taken_out() -> NeedsPerson:
     return NeedsPerson(
         "somebody took the incoming certificate out of the enrollment",
-        "find out who and why; the next sweep starts over unless the vault's certificate is disabled",
+        "find out who and why; the sweep starts over within a day unless the vault's certificate is disabled",
     )
 
 

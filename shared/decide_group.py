@@ -220,7 +220,7 @@ def _not_in_place(rollover: Rollover, seen: Observation, group: Group, policy: P
     if not slots_with(group.anchors(seen.authorities), incoming):
         return NeedsPerson(
             "somebody took the incoming certificate out of the group, or out of the DPS",
-            "find out who and why; the next sweep starts over unless the vault's certificate is disabled",
+            "find out who and why; the sweep starts over within a day unless the vault's certificate is disabled",
         )
     if incoming.not_after <= seen.now:
         return NeedsPerson(

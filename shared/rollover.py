@@ -211,6 +211,8 @@ class Wait:
     why: str
     delay: timedelta
     held_up: HeldUp | None = None
+    next_step: str = ""
+    """For the person who is called when it lasts too long, where that is not just to mend what is waited for."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.announce import announce, announce_once
+from shared.decide_expiry import BRING_ONLINE
 from shared.enrollment import Enrollment
 from shared.errors import Conflict, NotFound
 from shared.events import Lifecycle, LogEvent, log
@@ -126,10 +127,9 @@ def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrol
         return False
     if last.ended_at is None:
         return False
-    registered = enrollment.registration.last_updated if enrollment.registration else None
-    silent = registered is None or registered <= last.ended_at
-    if last.outcome is Outcome.NEEDS_PERSON and last.incoming and last.outgoing.not_after <= now and silent:
-        return True  # the device is gone or locked out; a person was told, and nothing has been heard of it since
+    if last.next_action == BRING_ONLINE:
+        registered = enrollment.registration.last_updated if enrollment.registration else None
+        return registered is None or registered <= last.ended_at  # as the person was told
     return now - last.ended_at < TRY_AGAIN_AFTER
 
 

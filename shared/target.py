@@ -128,7 +128,8 @@ def _in_use(
         if not shown:
             return CannotBegin(
                 "the hub identity accepts none of the enrollment's certificates"
-                f" ({', '.join(identity.thumbprints()) or 'no thumbprint'}): somebody changed one of the two"
+                f" ({', '.join(identity.thumbprints()) or 'no thumbprint'}): somebody changed one of the two; put the"
+                " certificate that the device uses into a slot, or delete the identity: it registers again"
             )
         older = [c for c in shown if c.sha256_thumbprint != newest]
         # Accepting two means staged and not yet moved, so the older is in use. Accepting only the newest means

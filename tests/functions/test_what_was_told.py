@@ -1,0 +1,95 @@
+"""What a person is told comes true: what is to be mended is named, and what goes on by itself does; nothing else."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.decide_expiry import BRING_ONLINE
+from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.rollover import Rollover, Step
+from shared.seen import Issuance
+from shared.starting import TRY_AGAIN_AFTER, start_rollover
+from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD, a_story, begin, deliver, put_rollover, the_rollover
+from tests.fakes import World
+
+GRACE = timedelta(days=7)
+WITHIN_A_DAY = "the sweep begins it again within a day"
+
+
+def _swept(world: World) -> str:
+    return start_rollover(CERTIFICATE, "sweep", world.services, hint=False).what
+
+
+def _waits_too_long(world: World, step: Step) -> Rollover:
+    """The rollover, once its patience is over."""
+    deliver(world, step)
+    world.clock.time = OLD.not_after + GRACE
+    ended = deliver(world, step)
+    assert ended.status == "needs_person"
+    return ended
+
+
+def test_who_waits_for_a_signature_is_not_told_to_bring_a_device_online() -> None:
+    world = a_story()
+    begin(world)
+    pending = Issuance(in_progress=True, needs_signing=True, error=None)
+    world.vault.kept[CERTIFICATE].pending = pending
+    ended = _waits_too_long(world, Step.ISSUE_CERTIFICATE)
+    assert "waits to be signed and merged" in (ended.outcome_reason or "")
+    assert ended.next_action == f"mend what it waits for; {WITHIN_A_DAY}"
+    world.clock.advance(TRY_AGAIN_AFTER)
+    assert _swept(world) == "begun"
+
+
+def test_who_waits_for_a_device_is_told_so_and_goes_on_as_soon_as_it_registers() -> None:
+    world = a_story()
+    put_rollover(world, Step.INVOKE_REPROVISION_JOB)
+    assert _waits_too_long(world, Step.INVOKE_REPROVISION_JOB).next_action == BRING_ONLINE
+    world.clock.advance(timedelta(days=30))
+    assert _swept(world) == "nothing", "it is left alone until it is heard of"
+    world.dps.registered(DEVICE)
+    world.hub.provision(DEVICE, NEW_256)
+    assert _swept(world) == "begun"
+
+
+def test_a_device_that_was_locked_out_by_a_refusal_is_rolled_when_that_is_mended() -> None:
+    """The enrollment never got the new certificate, so the device cannot register and be heard of."""
+    world = a_story()
+    put_rollover(world, Step.UPLOAD_SECONDARY)
+    world.clock.time = OLD.not_after + timedelta(days=1)
+
+    def refuse(*_: object) -> None:
+        raise ServiceRefused("DPS answered 400")
+
+    ended = deliver(world, Step.UPLOAD_SECONDARY, effect=refuse)
+    assert "sweep begins it again" in (ended.next_action or "")
+    world.clock.advance(TRY_AGAIN_AFTER)
+    assert _swept(world) == "begun"
+
+
+def test_an_outage_of_the_hub_is_no_fault_of_the_device() -> None:
+    world = a_story()
+    put_rollover(world, Step.INVOKE_REPROVISION_JOB)
+
+    def down(*_: object) -> None:
+        raise ServiceUnavailable("IoT Hub answered 503")
+
+    world.hub.identity = down  # type: ignore[method-assign, assignment]
+    ended = _waits_too_long(world, Step.INVOKE_REPROVISION_JOB)
+    assert ended.next_action == f"mend what it waits for; {WITHIN_A_DAY}"
+    world.clock.advance(TRY_AGAIN_AFTER)
+    del world.hub.identity
+    assert _swept(world) == "begun"
+
+
+@pytest.mark.parametrize(("waited", "delay"), [(0, 2), (60, 30), (7200, 1800), (86400, 1800)])
+def test_a_ca_that_takes_days_is_not_asked_every_two_seconds(waited: int, delay: int) -> None:
+    world = a_story()
+    begin(world)
+    world.vault.issues = lambda _: None
+    deliver(world, Step.ISSUE_CERTIFICATE)
+    world.vault.kept[CERTIFICATE].pending = Issuance(in_progress=True, needs_signing=False, error=None)
+    world.clock.time = the_rollover(world).acted_at + timedelta(seconds=waited)  # type: ignore[operator]
+    world.clock.time = max(world.clock.time, the_rollover(world).due_at)  # type: ignore[type-var]
+    after = deliver(world, Step.ISSUE_CERTIFICATE)
+    assert after.due_at == world.clock.time + timedelta(seconds=delay)
