@@ -56,7 +56,7 @@ def _after_cancel(rollover: Rollover) -> str:
         return f"{retry}; the sweep begins it again after a day, or when the vault has a new version"
     return (
         f"{retry}. Nothing was undone: the enrollment may be disabled, the hub identity disabled or gone; after a false"
-        " alarm, enable the enrollment by hand"
+        " alarm, enable the enrollment by hand: while it is enabled, the sweep rolls it as any other"
     )
 
 

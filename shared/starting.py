@@ -57,8 +57,8 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         return cannot(certificate_name, why, services)
     services.devices.know(device_of(enrollment), enrollment.registration_id, certificate_name)
     last = services.ledger.last(enrollment.registration_id)
-    if last is not None and _keeps_breach_open(last, enrollment):
-        return go_on_with_breach(last, tagged, services, hint=hint)
+    if last is not None and _keeps_breach_open(last):
+        return _after_breach(last, tagged, enrollment, services, hint=hint)
     if last is not None and last.outcome is None:
         return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
     decision = _look_and_decide(tagged, enrollment, services)
@@ -77,6 +77,14 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
                 return Started("nothing", why, last.id)
             new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
             return begin_new(new, last, decision.why, services, alone=not hint)
+
+
+def _after_breach(last: Rollover, tagged: Tagged, enrollment: Enrollment, services: Services, *, hint: bool) -> Started:
+    """Go on with a breach that is not over; what it keeps from being rolled, although that is due, is said."""
+    started = go_on_with_breach(last, tagged, services, hint=hint)
+    if started.what == "nothing" and isinstance(_look_and_decide(tagged, enrollment, services), Begin):
+        return cannot(tagged.name, f"{last.id} needs a person first: {last.next_action}", services)
+    return started
 
 
 def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services) -> Begin | NothingToDo | CannotBegin:
@@ -100,12 +108,11 @@ def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services)
     )
 
 
-def _keeps_breach_open(last: Rollover, enrollment: Enrollment) -> bool:
-    """Whether the last rollover is a breach that is not over; one that a person mended by hand is."""
-    if not last.plan.replaces:
-        return False
-    held = any(enrollment.holds(one.sha256_thumbprint) for one in last.leaving)
-    return last.outcome is None or (last.outcome is Outcome.NEEDS_PERSON and (held or not enrollment.enabled))
+def _keeps_breach_open(last: Rollover) -> bool:
+    """Whether the last rollover is a breach that is not over. One that needs a person is not, whatever the enrollment
+    looks like: the hub may accept what is compromised, a twin wait to be restored, and its person was told to retry it.
+    """
+    return last.plan.replaces and last.outcome in (None, Outcome.NEEDS_PERSON)
 
 
 def _would_bring_back_compromised(begin: Begin, tagged: Tagged, enrollment: Enrollment, services: Services) -> bool:

@@ -6,11 +6,27 @@ import pytest
 
 from shared.decide_expiry import BRING_ONLINE
 from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.operating import cancel, retry
+from shared.resuming import resume_due
 from shared.rollover import Rollover, Step
 from shared.seen import Issuance
 from shared.starting import TRY_AGAIN_AFTER, start_rollover
-from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD, a_story, begin, deliver, put_rollover, the_rollover
+from tests.builders import (
+    CERTIFICATE,
+    DEVICE,
+    NEW_256,
+    NEWER,
+    OLD,
+    OLD_256,
+    a_story,
+    begin,
+    deliver,
+    deliver_all,
+    put_rollover,
+    the_rollover,
+)
 from tests.fakes import World
+from tests.functions.test_whole_breaches import ONCALL, breach
 
 GRACE = timedelta(days=7)
 WITHIN_A_DAY = "the sweep begins it again within a day"
@@ -93,3 +109,28 @@ def test_a_ca_that_takes_days_is_not_asked_every_two_seconds(waited: int, delay:
     world.clock.time = max(world.clock.time, the_rollover(world).due_at)  # type: ignore[type-var]
     after = deliver(world, Step.ISSUE_CERTIFICATE)
     assert after.due_at == world.clock.time + timedelta(seconds=delay)
+
+
+def test_a_breach_that_needs_a_person_is_not_taken_out_of_the_persons_hands() -> None:
+    """The enrollment is mended and enabled, but the hub accepts the stolen certificate. A rollover in its place would
+    make the retry impossible that the person was told of, and a second call would not find the certificate any more."""
+    world = a_story()
+    breach(world, mode="reprovision")
+    deliver_all(world)
+    world.hub.put(DEVICE, OLD_256, NEW_256)
+    world.clock.advance(timedelta(hours=2))
+    resume_due(world.services)
+    deliver_all(world)
+    ended = the_rollover(world)
+    assert ended.status == "needs_person"
+    world.vault.kept[CERTIFICATE].versions.append(NEWER)
+    assert _swept(world) == "cannot"
+    (said,) = world.services.ledger.refused_inputs()
+    assert said.reason == f"{ended.id} needs a person first: {ended.next_action}"
+    assert retry(ended.id, "mended", (), ONCALL, world.services).outcome is None
+
+
+def test_who_cancels_a_breach_is_told_that_the_sweep_goes_on() -> None:
+    world = a_story()
+    begun = breach(world)
+    assert "the sweep rolls it" in (cancel(begun.id, "false alarm", ONCALL, world.services).next_action or "")
