@@ -46,7 +46,7 @@ def _unapproved(rollover: Rollover, now: datetime) -> Verdict:
     until = rollover.incident.approve_by if rollover.incident else None
     if until is not None and now < until:
         return Wait("a second person must approve it", until - now)
-    return Refuse("no second person approved it in time; nothing was done: call the breach again")
+    return Refuse("no second person approved it in time; nothing was done", "call the breach again")
 
 
 def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Verdict:

@@ -18,9 +18,9 @@ from shared.pacing import job_patience, patience
 from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
 from shared.seen import Observation, Policy, Sources, VaultVersion
 
-ACTING_DOES_NOT_HELP = (
-    "see in the history what each attempt met; the sweep begins it again within a day, a new version at once"
-)
+AGAIN = "the sweep begins it again within a day, a new version at once"
+ACTING_DOES_NOT_HELP = f"see in the history what each attempt met; {AGAIN}"
+NEW_VERSION = "issue a version in the vault that can take over: it begins at once"
 HANDS_OFF = "nothing is rolled until it is enabled"
 BRING_ONLINE = "bring the device online or give it its new certificate by hand; the sweep goes on once it registers"
 """What a person is told whose device does not come: it is left alone until it is heard of."""
@@ -38,7 +38,8 @@ def _unfit(step: Step, seen: Observation) -> Verdict | None:
     if not LOOKS_AT[step].enrollment:
         return None
     if seen.enrollment is None:
-        return Refuse("the enrollment no longer exists")
+        next_step = f"create it again with the certificate that the device uses; {AGAIN}"
+        return Refuse("the enrollment no longer exists", next_step)
     if reason := why_not_ours(seen.enrollment):
         return Refuse(reason)
     if not seen.enrollment.enabled:
@@ -90,7 +91,8 @@ def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, p
     if problems:
         return Refuse(
             f"version {latest.version} of the vault's certificate {rollover.certificate_name!r} cannot take over: "
-            + "; ".join(problems)
+            + "; ".join(problems),
+            NEW_VERSION,
         )
     return None
 
@@ -110,14 +112,16 @@ def _upload_secondary(rollover: Rollover, seen: Observation, policy: Policy) -> 
         return refusal
     if not enrollment.holds(rollover.outgoing.sha256_thumbprint):
         return Refuse(
-            "somebody changed the enrollment since the rollover started: no slot holds the outgoing certificate"
+            "somebody changed the enrollment since the rollover started: no slot holds the outgoing certificate",
+            f"see that a slot holds the certificate that the device uses; {AGAIN}",
         )
     standby = standby_slot(rollover, enrollment)
     occupant = enrollment.slots[standby]
     if occupant is not None and not _may_overwrite(occupant, enrollment, rollover, seen.now):
         return Refuse(
             f"the standby slot ({standby.value}) holds another certificate (SHA-256 {occupant.sha256_thumbprint})"
-            " that came there, or may have come into use, since the rollover started"
+            " that came there, or may have come into use, since the rollover started",
+            f"take it out if no device uses it; {AGAIN}",
         )
     return Act(f"slot {standby.value} takes the incoming certificate; the other is kept", {"slot": standby})
 
@@ -150,7 +154,8 @@ def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:
     if identity.authentication != "selfSigned":
         return Refuse(
             f"the hub identity authenticates by {identity.authentication}, not by thumbprint (selfSigned);"
-            " DPS did not make it"
+            " DPS did not make it",
+            f"delete the identity and let the device register, so that DPS makes it; {AGAIN}",
         )
     if identity.holds(incoming.sha1_thumbprint, incoming.sha256_thumbprint):
         return AlreadyDone("the hub identity accepts the incoming certificate")
@@ -161,7 +166,10 @@ def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:
         if thumbprint not in (outgoing.sha1_thumbprint, outgoing.sha256_thumbprint, rollover.replaces)
     ]
     if strangers:
-        return Refuse(f"the hub identity accepts a certificate that is not in this rollover: {strangers[0]}")
+        return Refuse(
+            f"the hub identity accepts a certificate that is not in this rollover: {strangers[0]}",
+            f"take it out of the hub identity if no device uses it; {AGAIN}",
+        )
     return Act("the hub identity is to accept the outgoing and the incoming certificate")
 
 
@@ -201,7 +209,7 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
     if not enrollment.holds(incoming.sha256_thumbprint):
         return _taken_out()
     if incoming.not_after <= seen.now:
-        return Refuse("the incoming certificate expired before the device took it")
+        return Refuse("the incoming certificate expired before the device took it", NEW_VERSION)
     if identity is None:
         why = "the device has never registered; a job cannot reach it"
         return Wait(why, patience(rollover, seen.now), next_step=BRING_ONLINE)

@@ -225,9 +225,10 @@ class Back:
 
 @dataclass(frozen=True)
 class Refuse:
-    """This rollover must not go on; ``why`` names what is wrong."""
+    """This rollover must not go on; ``why`` names what is wrong, ``next_step`` what a person can do about it."""
 
     why: str
+    next_step: str = ""
 
 
 @dataclass(frozen=True)
@@ -487,9 +488,9 @@ def advance(
             since = now - has_waited(rollover, why, now)
             still = _held_up(rollover, held_up, now)
             return replace(still, waiting_for=why, waiting_since=since, due_at=now + delay)
-        case Refuse(why=why):
+        case Refuse(why=why, next_step=next_step):
             looked_at = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
-            return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, None, now)
+            return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, next_step or None, now)
         case NeedsPerson(why=why, next_step=next_step):
             return _end(rollover, Outcome.NEEDS_PERSON, why, next_step, now)
 

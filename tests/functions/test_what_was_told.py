@@ -1,5 +1,6 @@
 """What a person is told comes true: what is to be mended is named, and what goes on by itself does; nothing else."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,13 +12,17 @@ from shared.resuming import resume_due
 from shared.rollover import Rollover, Step
 from shared.seen import Issuance
 from shared.starting import TRY_AGAIN_AFTER, start_rollover
+from shared.status import next_in_words
 from tests.builders import (
     CERTIFICATE,
     DEVICE,
+    NEW,
     NEW_256,
     NEWER,
     OLD,
     OLD_256,
+    STRANGER,
+    STRANGER_256,
     a_story,
     begin,
     deliver,
@@ -134,3 +139,51 @@ def test_who_cancels_a_breach_is_told_that_the_sweep_goes_on() -> None:
     world = a_story()
     begun = breach(world)
     assert "the sweep rolls it" in (cancel(begun.id, "false alarm", ONCALL, world.services).next_action or "")
+
+
+def _disables_new(world: World) -> None:
+    world.vault.kept[CERTIFICATE].enabled = False
+
+
+REFUSALS = {
+    "a version that cannot take over": (Step.ISSUE_CERTIFICATE, _disables_new, "issue a version in the vault"),
+    "an enrollment that is gone": (Step.UPLOAD_SECONDARY, lambda world: world.dps.enrolled.clear(), "create it again"),
+    "an outgoing certificate that somebody took out": (
+        Step.UPLOAD_SECONDARY,
+        lambda world: world.dps.enroll(DEVICE, STRANGER),
+        "see that a slot holds the certificate that the device uses",
+    ),
+    "a stranger in the standby slot": (
+        Step.UPLOAD_SECONDARY,
+        lambda world: world.dps.enroll(DEVICE, OLD, STRANGER),
+        "take it out if no device uses it",
+    ),
+    "a stranger at the hub": (
+        Step.STAGE_HUB_THUMBPRINT,
+        lambda world: world.hub.put(DEVICE, OLD_256, STRANGER_256),
+        "take it out of the hub identity",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_who_is_refused_is_told_what_to_do_about_it(case: str) -> None:
+    step, happens, told = REFUSALS[case]
+    world = a_story()
+    put_rollover(world, step)
+    if step is Step.ISSUE_CERTIFICATE:
+        world.vault.kept[CERTIFICATE].versions.append(NEW)
+    happens(world)
+    ended = deliver(world, step)
+    assert ended.status == "refused"
+    assert next_in_words(ended).startswith(f"A person: {told}")
+
+
+def test_who_was_not_approved_in_time_is_told_to_call_again() -> None:
+    world = a_story()
+    world.settings = replace(world.settings, breach_fuse=0)
+    breach(world)
+    world.clock.advance(timedelta(hours=2))
+    resume_due(world.services)
+    deliver_all(world)
+    assert next_in_words(the_rollover(world)) == "A person: call the breach again"
