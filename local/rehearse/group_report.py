@@ -15,7 +15,7 @@ def group_section(facts: GroupFacts | None, began: float) -> dict[str, Any] | No
     if facts is None:
         return None
     roll, gaps = facts.roll, [one.longest_gap_s for one in facts.devices]
-    wave = work_of(roll.shown, "wave")
+    last = work_of(roll.shown, "restore" if roll.plan == BREACH else "wave")
     return {
         "group": roll.group_id,
         "anchor": roll.anchor,
@@ -37,8 +37,8 @@ def group_section(facts: GroupFacts | None, began: float) -> dict[str, Any] | No
         "evicted": facts.evicted,
         "evicted_s": _rounded(facts.evicted_s),
         "contained_s": _rounded(facts.contained_s),
-        "waves": wave.get("waves") or [],
-        "stragglers": wave.get("stragglers") or [],
+        "waves": last.get("waves") or [],
+        "stragglers": last.get("stragglers") or [],
         "thief": _forger(facts, began) if roll.forged else None,
         "twins_kept": roll.twins_kept,
         "still_exposed_at_end": roll.still_exposed,
