@@ -87,11 +87,7 @@ class Fleets:
             Conflict: it is begun already.
         """
         now = self._now()
-        due = now
-        if work == Work.CHECK:
-            # A registration that was under way when the door was shut must have ended, and so must sessions.
-            due = max(now + self._settings.policy.settle, rollover.quiet_at or now)
-        head = Head(rollover.id, Work(work), rollover.round, begun_at=now, due_at=due)
+        head = Head(rollover.id, Work(work), rollover.round, begun_at=now, due_at=now)
         index = {"PartitionKey": OPEN, "RowKey": f"{head.partition}.{head.key}", "open": True, "due_at": stamp(now)}
         with suppress(Conflict):  # noted by a beginning that was cut off
             self._table.commit([Write(index | {"rollover_id": rollover.id, "work": head.work, "round": head.round})])

@@ -2,7 +2,8 @@
 
 He has a certificate in the name of a device there is, and one in a name there never was, and is in by both. On call
 looks at the preview for the group and confirms; a fleet being more than one person may decide on, a second one
-approves. The owner of the PKI has a new CA when it is contained. The forger goes on, until after the devices are back.
+approves. The owner of the PKI has a new CA before it is contained. The forger goes on, until after the devices are
+back.
 """
 
 import time
@@ -53,11 +54,12 @@ class GroupBreach(GroupScenario):
                 forger.start()
                 group.until("the forger is in under both names", lambda: _is_in(_latest(stage)))
                 _call(group, roll)
-                group.until("contained", lambda: _is_contained(group, roll))
-            with stage.phase("recovery"):
+                # Before the app asks the vault for it: a version that is asked for would have to be signed there.
                 incoming = group.anchor(LASTS)
                 roll.incoming = incoming.trusted.sha256
                 group.offer(incoming)
+                group.until("contained", lambda: _is_contained(group, roll))
+            with stage.phase("recovery"):
                 stage.wait_for("recovery: devices back on the new CA", lambda: _back(group, roll, incoming), PATIENCE_S)
                 group.until("the breach is done", lambda: group.app_says(roll)["status"] == "done")
                 before = _refusals(_latest(stage))
