@@ -91,9 +91,9 @@ def _not_back(device: Device, turn: Turn) -> Device:
 
 
 def _pause(turn: Turn, left: int) -> timedelta:
-    """Soon at first, then ever more rarely: half of the time since the group was enabled again."""
+    """Soon at first, then ever more rarely: a quarter of the time since the restoring began."""
     longest = LATER * max(1.0, left / FEW)
-    return min(max((turn.services.now() - turn.head.begun_at) / 2, SOONEST), longest)
+    return min(max((turn.services.now() - turn.head.begun_at) / 4, SOONEST), longest)
 
 
 def given_up(rollover_id: str, kept_at: datetime, services: Services) -> bool:
