@@ -34,18 +34,23 @@ MADE = "made-by-a-thief"
 def a_breached_group(count: int = MANY, **knobs: Any) -> tuple[World, Host]:
     """Its devices are on, each with a twin of its own; the thief has made himself a device; the call is confirmed."""
     world = a_group_story(**knobs)
-    world.fleet = None  # the real works
-    world.dps.members_of[GROUP] = []
-    world.hub.identities.clear()
-    for name in [*names(count), MADE]:
-        world.dps.registered(name, group=GROUP)
-        world.hub.put(name, thumbprint(name), thumbprint(name), connected=True)
-        world.hub.twins[name] = twin_of(name)
+    put_on(world, [*names(count), MADE])
     host = Host(world, whole=True)
     asked = {"enrollment_group": GROUP, "reason": "the CA's key was copied"}
     token = preview(asked, ONCALL, world.services)["confirm_token"]
     confirm({"confirm": token, "break_glass": "nobody else is up"}, ONCALL, world.services)
     return world, host
+
+
+def put_on(world: World, devices: Iterable[str]) -> None:
+    """These are the group's devices, and registered; the works on them are the real ones."""
+    world.fleet = None
+    world.dps.members_of[GROUP] = []
+    world.hub.identities.clear()
+    for name in devices:
+        world.dps.registered(name, group=GROUP)
+        world.hub.put(name, thumbprint(name), thumbprint(name), connected=True)
+        world.hub.twins[name] = twin_of(name)
 
 
 def twin_of(name: str) -> Twin:
