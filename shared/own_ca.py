@@ -28,7 +28,7 @@ from shared.issuing import (
 )
 from shared.seen import VaultVersion
 from shared.services import Services, Tagged, Vault
-from shared.tags import CA_TAG
+from shared.tags import CA_TAG, group_of
 
 LONGEST_CHAIN = 5
 
@@ -109,6 +109,11 @@ def sign_request(name: str, ca_name: str, services: Services, *, common_name: st
     current = vault.latest(name)
     wanted = Wanted(common_name, ca, current.latest.certificate if current else None)
     problems = [] if issuer.latest.enabled else ["the issuer is disabled in the vault"]
+    if _reported(issuer, services):
+        problems.append(
+            f"version {issuer.latest.version} was reported compromised: what it signs lets nobody in; its group's"
+            " breach has to end first"
+        )
     problems += problems_of_issuing(request, wanted, issuer.latest.certificate, now)
     if problems:
         raise BadInput(f"the vault's certificate {ca_name!r} must not issue {name!r}: {'; '.join(problems)}")
@@ -151,6 +156,13 @@ def _ca(name: str, ca_name: str, vault: Vault) -> Tagged:
     if tagged is None:
         raise BadInput(f"the vault holds no certificate {ca_name!r}, which is to issue {name!r}")
     return tagged
+
+
+def _reported(ca: Tagged, services: Services) -> bool:
+    """Whether a breach call named this CA certificate: what it signs now would be as good as a thief's."""
+    group_id, latest = group_of(ca), ca.latest.certificate
+    reported = services.ledger.compromised_of_group(group_id) if group_id else set()
+    return not reported.isdisjoint((latest.sha256_thumbprint, latest.sha1_thumbprint))
 
 
 def _above(issuer: Tagged, vault: Vault) -> list[Certificate]:

@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from shared.errors import BadInput, NotFound
+from shared.fleet import Work
 from shared.issuing import issued_by
 from shared.own_ca import (
     Issued,
@@ -20,9 +21,14 @@ from shared.own_ca import (
     proof_of_possession,
     sign_request,
 )
+from shared.rows import History
 from shared.seen import Issuance
 from shared.services import Services
+from shared.tags import GROUP_TAG
+from tests.builders import as_outgoing
+from tests.certificates import NOW
 from tests.fakes import World, a_world
+from tests.fleet.kit import GROUP, a_breach
 from tests.own_ca import ISSUING, LEAF, ROOT, keep, made, p256, rsa_2048, set_up
 
 KINDS = pytest.mark.parametrize("make_key", [p256, rsa_2048], ids=["P-256", "RSA"])
@@ -175,6 +181,25 @@ def test_what_must_not_be_issued_is_not(world):
     with pytest.raises(BadInput, match="not for 'dev-02'"):
         sign_request(LEAF, ISSUING, world.services, common_name="dev-02")
     assert len(world.vault.kept[LEAF].versions) == 1
+
+
+def test_a_ca_that_was_reported_compromised_signs_nothing_until_it_has_a_new_version(world):
+    """Its group lets in nobody with what it signs, and the device would have given up what it had."""
+    old = set_up(world)
+    world.vault.kept[ISSUING].tags[GROUP_TAG] = GROUP
+    stolen = world.vault.kept[ISSUING].versions[-1]
+    breach = a_breach(Work.EVICT, outgoing=as_outgoing(stolen))
+    breach = replace(breach, incident=replace(breach.incident, compromised=(as_outgoing(stolen),)))
+    world.services.ledger.begin(breach, None, History(NOW, "test", "started", "for a test"))
+    with pytest.raises(BadInput, match="was reported compromised"):
+        issue(world.services, instead_of={old.sha256_thumbprint})
+    assert len(world.vault.kept[LEAF].versions) == 1
+    world.vault.issue(ISSUING)
+    world.clock.advance(timedelta(days=600))
+    sign_request(ISSUING, ROOT, world.services, common_name="Fleet Issuing CA", ca=True)
+    issued = issue(world.services, instead_of={old.sha256_thumbprint})
+    assert isinstance(issued, Issued)
+    assert issued_by(issued.latest.certificate, world.vault.kept[ISSUING].versions[-1])
 
 
 def test_without_a_request_there_is_nothing_to_sign(world):
