@@ -12,6 +12,8 @@ param actionGroupId string
 var actionGroups = empty(actionGroupId) ? [] : [actionGroupId]
 var told = [for id in actionGroups: { actionGroupId: id }]
 
+var runbook = 'What to do: docs/runbook.md#'
+
 // A dead-man query counts records: there is one for each minute in which something was measured, else none.
 // Severity 0 wakes somebody up. `window` is how far a query looks back, `every` how often it is asked.
 var rules = [
@@ -21,6 +23,7 @@ var rules = [
     every: 'PT15M'
     window: 'PT3H'
     description: 'Dead man: the hourly sweep was not completed for three hours. Nothing would notice an expiring certificate.'
+    section: 'the-sweep-does-not-run'
     query: 'customMetrics | where name == "rollover.sweep.completed" | summarize sweeps = count() | where sweeps == 0'
   }
   {
@@ -29,6 +32,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT15M'
     description: 'Dead man: the timer that moves waiting rollovers on, every minute, was silent for a quarter of an hour.'
+    section: 'the-sweep-does-not-run'
     query: 'customMetrics | where name == "rollover.resume.due" | summarize turns = count() | where turns == 0'
   }
   {
@@ -37,6 +41,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT6H'
     description: 'A breach was begun more than 15 minutes ago and is not contained.'
+    section: 'a-breach-is-not-contained'
     query: 'let done = traces | where customDimensions.event == "decided" and customDimensions.step == "verify_containment" and customDimensions.verdict == "AlreadyDone" | extend id = tostring(customDimensions.rollover_id) | distinct id; traces | where customDimensions.event == "rollover_started" and customDimensions.plan == "breach" and timestamp < ago(15m) | extend id = tostring(customDimensions.rollover_id) | where id !in (done) | project timestamp, id, device = tostring(customDimensions.registration_id)'
   }
   {
@@ -45,6 +50,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'The hub refused a contained device: a certificate that was reported compromised may have been tried again, or the device itself has not found its way back.'
+    section: 'a-contained-certificate-is-tried-again'
     query: 'traces | where customDimensions.event == "breached_certificate_tried"'
   }
   {
@@ -53,6 +59,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A hub identity accepts a certificate that nobody knows of. Nothing was done: look, and call a breach if it is one.'
+    section: 'the-hub-accepts-a-certificate-that-nobody-knows'
     query: 'traces | where customDimensions.event == "breach_nominated"'
   }
   {
@@ -61,6 +68,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'Somebody confirmed a breach of more devices than the fuse allows, alone.'
+    section: 'a-breach-waits-for-a-second-person'
     query: 'traces | where customDimensions.event == "glass_broken"'
   }
   {
@@ -69,6 +77,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A rollover cannot go on without a person. GET /api/rollovers?status=needs_person says what to do.'
+    section: 'a-rollover-is-stuck'
     query: 'traces | where customDimensions.event == "decided" and customDimensions.verdict == "NeedsPerson"'
   }
   {
@@ -77,6 +86,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A rollover waits at one step for longer than its budget, or undoes and is undone. The line says for what and what to do; so does GET /api/rollovers?overdue=true.'
+    section: 'a-rollover-is-stuck'
     query: 'traces | where customDimensions.event == "waiting_too_long"'
   }
   {
@@ -85,6 +95,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT5M'
     description: 'A step failed five times without a verdict.'
+    section: 'a-message-was-poisoned'
     query: 'traces | where customDimensions.event == "poisoned"'
   }
   {
@@ -93,6 +104,7 @@ var rules = [
     every: 'PT1H'
     window: 'PT1H'
     description: 'A certificate that is due belongs to no enrollment, cannot be read, or its rollover was refused. It will expire.'
+    section: 'a-certificate-cannot-begin'
     query: 'traces | where tostring(customDimensions.event) in ("cannot_begin", "target_failed", "row_unreadable") or (customDimensions.event == "decided" and customDimensions.verdict == "Refuse")'
   }
   {
@@ -101,6 +113,7 @@ var rules = [
     every: 'PT5M'
     window: 'PT15M'
     description: 'The ledger or its queues do not answer, or lifecycle events cannot be published.'
+    section: 'the-ledger-or-a-topic-does-not-answer'
     query: 'traces | where tostring(customDimensions.event) in ("storage_down", "announce_failed")'
   }
 ]
@@ -113,7 +126,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2022-08-01-preview' =
     kind: 'LogAlert'
     properties: {
       displayName: 'Rollover: ${rule.name}'
-      description: rule.description
+      description: '${rule.description} ${runbook}${rule.section}'
       severity: rule.severity
       enabled: true
       scopes: [insightsId]
@@ -143,7 +156,7 @@ resource undelivered 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Vault events could not be delivered for a day and lie in the container dead-letters. The sweep finds what they were about.'
+    description: 'Vault events could not be delivered for a day and lie in the container dead-letters. The sweep finds what they were about. ${runbook}the-ledger-or-a-topic-does-not-answer'
     severity: 2
     enabled: true
     scopes: [vaultTopicId]
@@ -172,7 +185,7 @@ resource unpublished 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Subscribers of the lifecycle topic lose events: tickets or pages are missing.'
+    description: 'Subscribers of the lifecycle topic lose events: tickets or pages are missing. ${runbook}the-ledger-or-a-topic-does-not-answer'
     severity: 2
     enabled: true
     scopes: [topicId]
@@ -202,7 +215,7 @@ resource keysRead 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Somebody read, or could have set, the keys of DPS or hub.'
+    description: 'Somebody read, or could have set, the keys of DPS or hub. ${runbook}somebody-read-the-keys'
     enabled: true
     scopes: [provisioningServiceId, hubId]
     condition: {

@@ -295,6 +295,11 @@ class PocketDevice:
         path.chmod(0o600)
         return path
 
+    def hold(self, pem: Path) -> None:
+        """Go back to a certificate and key that were copied before."""
+        self._held = pem.read_text()
+        (self._folder / f"{self.name}.pem").write_text(self._held)
+
     def _asked(self) -> set[str]:
         try:
             jobs = self._plant.standin.world.hub.jobs.list(None, None)
@@ -308,11 +313,17 @@ class PocketDevice:
             self._thread.join(10)
 
 
-def until[T](look: Callable[[], T], what: str, explain: Callable[[], str] = str, within_s: float = PATIENCE_S) -> T:
+def until[T](
+    look: Callable[[], T],
+    what: str,
+    explain: Callable[[], str] = str,
+    within_s: float = PATIENCE_S,
+    every_s: float = 0.1,
+) -> T:
     """Wait until ``look`` gives something true; fail with what was waited for."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.1)
+        time.sleep(every_s)
     raise AssertionError(f"not within {within_s:g} s: {what}\n{explain()}")
