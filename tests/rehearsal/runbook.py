@@ -1,7 +1,9 @@
 """docs/runbook.md as an engineer on call uses it: blocks of commands, typed into a shell, section by section."""
 
+import os
 import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,8 +50,14 @@ class Terminal:
     """One shell, with what the page's first section puts into it; variables stay from block to block."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
+        python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the one that runs this
         self._shell = subprocess.Popen(
-            SHELL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            SHELL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PATH": python},
         )
         self.set(**variables)
         for commands in sections()[SETUP].commands:
