@@ -6,7 +6,7 @@ writes SHA-256 to the hub and gives both over its API, Key Vault knows only SHA-
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -187,6 +187,10 @@ class Outgoing:
     subject: str | None = None
     """As DPS writes names, like ``CN=dev-01, O=Example``; None where it was not kept."""
     issuer: str | None = None
+
+    def with_key(self, public_key_sha256: str | None) -> "Outgoing":
+        """The same, with its public key where that was not known."""
+        return self if self.public_key_sha256 else replace(self, public_key_sha256=public_key_sha256)
 
     @property
     def known_as(self) -> str:

@@ -222,7 +222,7 @@ def _problems(rollover: Rollover, seen: Observation, policy: Policy) -> list[str
     return problems + problems_of_replacement(
         seen.latest.certificate,
         registration_id=rollover.registration_id,
-        leaving=rollover.leaving,
+        leaving=[one.with_key(seen.keys.get(one.sha1_thumbprint)) for one in rollover.leaving],
         now=seen.now,
         skew=policy.clock_skew,
     )

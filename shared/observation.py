@@ -6,6 +6,7 @@ from shared.decide import looks_at
 from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.escape import Route, escape_routes, holding
 from shared.group_observation import observe_group
+from shared.replacement import keys_of
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
 from shared.services import Services
@@ -29,9 +30,12 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     identity = services.hub.identity(rollover.device_id) if sources.identity else None
     enrollment = services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None
     removed = services.ledger.removed(rollover) if sources.removed else None
+    # Where the vault could not be read when a person called, the keys of what is compromised are not known yet.
+    unknown = [one.sha1_thumbprint for one in rollover.leaving if one.public_key_sha256 is None] if latest else []
     return Observation(
         now=services.now(),
         latest=latest,
+        keys=keys_of(unknown, rollover.certificate_name, services) if unknown and rollover.plan.replaces else {},
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
         issuer=tagged.tags.get(CA_TAG, "").strip() if tagged and ask_issuance else "",
         enrollment=enrollment,

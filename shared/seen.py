@@ -85,6 +85,8 @@ class Observation:
     issuance: Issuance | None = None
     issuer: str = ""
     """The vault certificate of the CA that signs this one's requests (tag ``rollover-ca``); empty: a person does."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """SHA-1 thumbprint → SHA-256 of the public key, of leaving certificates whose key the ledger does not know."""
     job: Job | None = None
     removed: Removed | None = None
     """The hub identity that this rollover deleted."""

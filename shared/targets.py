@@ -14,11 +14,11 @@ from shared.escape import Compromised, Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
 from shared.group import Group
 from shared.incident import Incident, Mode
+from shared.replacement import InVault, look_in_vault
 from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
 from shared.seen import VaultVersion
 from shared.selecting import device_of
-from shared.services import Services, Tagged
-from shared.tags import certificate_for
+from shared.services import Services
 
 DPS_WRITE = timedelta(seconds=2)
 HUB_WRITES_PER_MINUTE = 100
@@ -52,10 +52,9 @@ class Target:
 
     enrollment: Enrollment
     device_id: str
-    certificate_name: str
+    vault: InVault
     compromised: tuple[Outgoing, ...]
     identity: HubIdentity | None
-    latest: Tagged | None
     last: Rollover | None
     routes: tuple[Route, ...]
 
@@ -105,7 +104,7 @@ class Target:
             plan=plan_of(incident.mode),
             registration_id=self.registration_id,
             device_id=self.device_id,
-            certificate_name=self.certificate_name,
+            certificate_name=self.vault.name,
             cause=f"breach call of {who}",
             started_at=now,
             outgoing=self.compromised[0],
@@ -159,11 +158,9 @@ def look_at(named: Named, around: Around, services: Services) -> Target:
         slots = " and ".join(slot.value for slot in named.slots)
         raise Unsuitable(f"{enrollment.registration_id}: there is no certificate in slot {slots}")
     device_id = device_of(enrollment)
-    held = {one.sha1_thumbprint for one in (*enrollment.certificates(), *certificates)}
-    name = certificate_for(enrollment.registration_id, held, services)
-    versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
+    vault = look_in_vault(enrollment, [one.sha1_thumbprint for one in certificates], named.last, services)
     compromised = tuple(
-        one if isinstance(one, Outgoing) else one.as_outgoing(_key(name, versions.get(one.sha1_thumbprint), services))
+        one if isinstance(one, Outgoing) else one.as_outgoing(vault.keys.get(one.sha1_thumbprint))
         for one in certificates
     )
     routes = escape_routes(
@@ -177,17 +174,12 @@ def look_at(named: Named, around: Around, services: Services) -> Target:
     return Target(
         enrollment=enrollment,
         device_id=device_id,
-        certificate_name=name,
+        vault=vault,
         compromised=compromised,
         identity=services.hub.identity(device_id),
-        latest=services.vault.latest(name) if name else None,
         last=named.last,
         routes=tuple(routes),
     )
-
-
-def _key(name: str, version: str | None, services: Services) -> str | None:
-    return services.vault.public_key_sha256(name, version) if version else None
 
 
 def slots_of(given: Any, enrollment: Enrollment, thumbprint: str | None) -> list[Slot]:
@@ -232,19 +224,17 @@ def shown(target: Target, mode: Mode, now: datetime) -> dict[str, Any]:
     preempts = preempted_by(target)
     named = [one.sha256_thumbprint for one in target.compromised]
     same = preempts is not None and does_already(preempts, plan_of(mode), mode, named, now)
-    latest = target.latest.latest if target.latest else None
-    fresh = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in named
     return {
         "registration_id": target.registration_id,
         "device_id": target.device_id,
         "loses": losses(target, mode),
         "queued_messages": target.identity.queued_messages if target.identity else 0,
-        "replacement_note": _replacement_note(target, fresh=fresh),
+        "replacement_note": target.vault.note(named),
         **shown_of_any(
             plan_of(mode),
-            certificate_name=target.certificate_name,
+            certificate_name=target.vault.name,
             compromised=[(one, target.enrollment.slots_holding(one.sha256_thumbprint)) for one in target.compromised],
-            replacement=latest if fresh else None,
+            replacement=target.vault.fresh(named),
             preempts=preempts,
             same=same,
             routes=target.routes,
@@ -312,18 +302,6 @@ def losses(target: Target, mode: Mode) -> list[str]:
         why = identity.status_reason or "no reason given"
         lost.append(f"its status disabled at the hub ({why}): it comes back enabled")
     return lost
-
-
-def _replacement_note(target: Target, *, fresh: bool) -> str:
-    if not target.certificate_name:
-        return "no certificate of the vault is tied to this enrollment: it rests contained until one is tagged for it"
-    if target.latest is None:
-        return f"the vault holds no certificate {target.certificate_name!r}: it rests contained until there is one"
-    if fresh:
-        return f"version {target.latest.latest.version} of the vault takes over"
-    return (
-        "the vault's latest version is compromised or disabled: a new one is asked for; until then it rests contained"
-    )
 
 
 def eta(devices: int, mode: Mode, settle: timedelta, groups: int = 0, groups_s: float = 0.0) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""A key is stolen while the vault is down: the door is shut all the same; what is unknown is said, and found later."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.certificate import parse_certificate
+from shared.errors import NotAllowed, RolloverError, ServiceUnavailable
+from shared.resuming import resume_due
+from shared.rollover import Step
+from shared.starting import start_rollover
+from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliver_all, the_rollover
+from tests.certificates import NOW, a_certificate, generation
+from tests.fakes import World
+from tests.http_api import HttpApi
+
+CALL = {"registration_id": DEVICE, "reason": "laptop stolen"}
+READS = ("certificates", "latest", "versions", "public_key_sha256", "issuance")
+
+
+@pytest.fixture
+def world() -> World:
+    return a_story()
+
+
+@pytest.fixture
+def http(world: World, http_of: Callable[[World], HttpApi]) -> HttpApi:
+    return http_of(world)
+
+
+def breaks(world: World, error: RolloverError) -> Callable[[], None]:
+    """The vault answers nothing but this until what is returned is called."""
+
+    def down(*_: Any) -> Any:
+        raise error
+
+    for name in READS:
+        setattr(world.vault, name, down)
+
+    def mend() -> None:
+        for name in READS:
+            delattr(world.vault, name)
+
+    return mend
+
+
+def preview(http: HttpApi) -> dict[str, Any]:
+    answer = http.post("/api/breaches", **CALL)
+    assert answer.status == 200, answer.json
+    return dict(answer.json)
+
+
+def confirm(http: HttpApi, shown: dict[str, Any]) -> None:
+    assert http.post("/api/breaches", confirm=shown["confirm_token"]).status == 202
+
+
+DOWN = ServiceUnavailable("Key Vault answered 503 to GET certificate")
+SHUT = NotAllowed("Key Vault answered 403 to GET certificate: the client address is not authorized")
+
+
+@pytest.mark.parametrize("error", [DOWN, SHUT], ids=["down", "its firewall keeps us out"])
+def test_the_preview_says_that_the_replacement_is_not_known(world: World, http: HttpApi, error: RolloverError) -> None:
+    breaks(world, error)
+    (target,) = preview(http)["targets"]
+    assert target["replacement"] is None
+    assert target["replacement_note"].startswith("not known, for the vault cannot be read (Key Vault answered ")
+    assert [one["sha256_thumbprint"] for one in target["compromised"]] == [OLD_256]
+
+
+def test_it_is_contained_and_rests_until_the_vault_is_back(world: World, http: HttpApi) -> None:
+    mend = breaks(world, DOWN)
+    confirm(http, preview(http))
+    assert world.dps.enrolled[DEVICE]["provisioningStatus"] == "disabled", "before the answer"
+    deliver_all(world)
+    rests = the_rollover(world)
+    assert (rests.contained, rests.next_step, rests.outcome) == (True, Step.ISSUE_CERTIFICATE, None)
+    mend()
+    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)  # tells whose certificate it is
+    world.clock.time = the_rollover(world).due_at or world.clock.time
+    resume_due(world.services)
+    deliver_all(world)
+    assert the_rollover(world).next_step is Step.RESTORE_TWIN
+    assert set(world.dps.slots(DEVICE)) - {None} == {NEW_256}
+
+
+def test_a_vault_that_goes_between_preview_and_confirmation_is_no_difference(world: World, http: HttpApi) -> None:
+    shown = preview(http)
+    mend = breaks(world, DOWN)
+    confirm(http, shown)
+    mend()
+    assert the_rollover(world).incident is not None
+
+
+def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(world: World, http: HttpApi) -> None:
+    """At the call nobody could tell the stolen certificate's key."""
+    mend = breaks(world, DOWN)
+    confirm(http, preview(http))
+    assert [one.public_key_sha256 for one in the_rollover(world).leaving] == [None]
+    mend()
+    longer = a_certificate(ends=NOW + timedelta(days=400), key=generation(0).key)
+    world.vault.issues = lambda _: parse_certificate(longer.der)
+    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)
+    deliver_all(world)
+    assert "it has the outgoing certificate's key" in (the_rollover(world).waiting_for or "")
+    assert set(world.dps.slots(DEVICE)) - {None} == {OLD_256}
+
+
+def test_naming_the_vaults_certificate_needs_the_vault(world: World, http: HttpApi) -> None:
+    breaks(world, DOWN)
+    answer = http.post("/api/breaches", certificate_name=CERTIFICATE, reason="laptop stolen")
+    assert answer.status == 503
