@@ -33,7 +33,7 @@ from tests.walk.breach_moves import (
     event,
 )
 from tests.walk.breach_services import NEXT
-from tests.walk.explore import Job, Move, Rules, deliveries
+from tests.walk.explore import Job, Move, Rules, nudged
 from tests.walk.model import CERTIFICATE, NAME, NEW, Broken
 
 # --- time, queues, devices --------------------------------------------------------------------------------------
@@ -57,10 +57,6 @@ def _limit(state: BreachState) -> None:
 
 def _timer(state: BreachState) -> None:
     resume_due(state.services)
-
-
-def _lose(state: BreachState) -> None:
-    state.bag.pop(0)
 
 
 def _late_nudge(state: BreachState) -> None:
@@ -99,8 +95,6 @@ def rules(budget: int) -> Rules:
         if rollover is not None and rollover.status == "awaiting_approval":
             found[APPROVE] = do_approve
         found["an event"] = event
-        if state.bag:
-            found["a nudge is lost"] = _lose
         if rollover is not None and not rollover.id.endswith(".1"):
             found["a late nudge"] = _late_nudge
         if knobs.shows_late:
@@ -146,7 +140,7 @@ def _jobs(state: BreachState) -> list[Job]:
     found = [Job(name, move) for name, move in _calls(state).items()]
     if state.tokens and state.knobs.plan is Plan.BREACH:
         found.append(Job(AGAIN, do_again))  # type: ignore[arg-type]
-    return found + deliveries(state)
+    return found + nudged(state)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------

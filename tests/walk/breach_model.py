@@ -81,6 +81,7 @@ class BreachState(State):
     def clone(self) -> "BreachState":
         new = super().clone()
         new.hub.twins, new.hub.sessions = dict(self.hub.twins), dict(self.hub.sessions)
+        new.bag = []  # ``explore.nudged`` does without
         return new  # type: ignore[return-value]
 
     def watched(self) -> Any:
@@ -202,7 +203,6 @@ class BreachState(State):
             self._letters(sorted(self.stolen)),
             self.spent,
             tuple(mode for mode, _ in self.tokens),
-            rollover and (rollover.next_step, rollover.id) in self.bag,
             rollover and self._remembered(rollover),
             tuple(self._kept(n) for n in range(1, 4)),
         )

@@ -1,5 +1,7 @@
 """Walks the reachable states: every move that the world, a person, a crash or a queue can make, from every state.
 
+A kill before a write leaves what a kill after the write before it leaves, so only those after are made.
+
 A move is a function on a state; a job is a run of the product, which can be killed at any of its writes. What moves
 there are, and what must hold, say the ``Rules`` of a plan (``expiry.py``, ``breach.py``). Mishaps are limited per path
 (``State.spent``), so that the walk ends; crashes, lost answers, lost and repeated nudges and the devices' own moves
@@ -65,6 +67,19 @@ def deliveries(state: State) -> list[Job]:
     return [Job(nudge[0], deliver(nudge), nudge) for nudge in due]
 
 
+def nudged(state: State) -> list[Job]:
+    """The next step, woken, whenever it is due (before that a nudge does nothing, ``shared.stepping``).
+
+    Queues deliver late, twice and in any order, so that a nudge may come of which nothing is left to be seen: instead
+    of the messages that there are, it is taken that there may always be one. That is more than can happen, so what
+    holds in this walk holds in life; a lost message is one that is not delivered.
+    """
+    rollover = state.rollover()
+    if rollover is None or rollover.next_step is None or not rollover.is_due(state.clock()):
+        return []
+    return [Job(rollover.next_step, deliver((rollover.next_step, rollover.id)))]
+
+
 def successors(state: State, rules: Rules, *, interrupts: bool) -> Iterator[tuple[str, Way]]:
     """Every way on from here: its name, and what gives the state that it leads to."""
     for name, move in rules.moves(state).items():
@@ -79,7 +94,7 @@ def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator
         yield f"{job.name} (the message comes again)", lambda: through
     yield job.name, lambda: _without(through, job.nudge)
     for at in range(1, min(through.tape.count, WRITES) + 1):
-        for how in ("crash before", "crash after", "lost reply") if rules.kills else ():
+        for how in ("crash after", "lost reply") if rules.kills else ():
             tape = (at, how)
             yield f"{job.name} ({how} write {at})", lambda t=tape: _after(state, job.run, rules, job.name, Tape(*t))
         if not interrupts:

@@ -11,7 +11,7 @@ from shared.resuming import resume_due
 from shared.rollover import PLANS, Outcome, Rollover, Step
 from shared.starting import start_rollover
 from tests.fakes import somebody
-from tests.walk.explore import Job, Move, Rules, deliveries
+from tests.walk.explore import Job, Move, Rules, nudged
 from tests.walk.group_model import (
     CERTIFICATE,
     FLEET,
@@ -98,13 +98,14 @@ def _late_nudge(state: GroupState) -> None:
 
 def _devices(state: GroupState) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for device_id in FLEET:
+    fleet = FLEET[:1] if state.alike() else FLEET
+    for device_id in fleet:
         for ca in state.own():
             if ca not in state.stolen and state.admits(ca) and state.leaf(device_id) != f"L-{ca}":
                 found[f"{device_id} registers under {ca}"] = lambda s, d=device_id, c=ca: s.register(d, c)
     for ca in sorted(state.stolen):
         if state.under_way is None and state.admits(ca):
-            for device_id in (FLEET[0], MADE):
+            for device_id in (*fleet, MADE):
                 move = lambda s, d=device_id, c=ca: s.begin_registration(d, c)  # noqa: E731
                 found[f"the thief begins to register as {device_id}"] = move
     if state.under_way is not None:
@@ -202,8 +203,6 @@ def rules(budget: int) -> Rules:
         if not state.knobs.breach or not state.knobs.calm:
             found["the outgoing CA expires"] = _expire
         found["an event"] = event
-        if state.bag:
-            found["a nudge is lost"] = lambda s: s.bag.pop(0)
         if rollover is not None and not rollover.id.endswith(".1"):
             found["a late nudge"] = _late_nudge
         if not state.knobs.vault_renews:
@@ -247,7 +246,7 @@ def _jobs(state: GroupState) -> list[Job]:
     found = [Job(name, move) for name, move in _calls(state).items()]
     if state.token:
         found.append(Job(AGAIN, _again))  # type: ignore[arg-type]
-    return found + deliveries(state)  # type: ignore[arg-type]
+    return found + nudged(state)  # type: ignore[arg-type]
 
 
 # --- the end ------------------------------------------------------------------------------------------------------

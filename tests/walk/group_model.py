@@ -3,6 +3,11 @@
 The engine is a small one: it lists who registered, then does one device a turn; ``shared.fleet`` says what a step may
 know of it. As in the walk of a single device, a registration takes its time: one that DPS admitted writes the hub a
 little later, ``Policy.settle`` after the door was shut at the latest. That is all the model promises.
+
+What keeps the walk finite, and why nothing is lost by it: the two devices are alike, so who of them has what is left
+out (``GroupState.key``); of messages only the step that is due counts (``explore.nudged``); to ask devices and to look
+for them takes one turn, for nothing is changed by it; who has moved is forgotten once a breach goes on, whose rules do
+not ask for it.
 """
 
 import copy
@@ -18,7 +23,7 @@ from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import encode_nudge
 from shared.previews import Previews
-from shared.rollover import Rollover, Step
+from shared.rollover import Plan, Rollover, Step
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import carry_out
@@ -172,7 +177,7 @@ class GroupState:
             table=table,
             authorities=there,
             works=dict(self.works),
-            bag=list(self.bag),
+            bag=[],  # ``explore.nudged`` does without
             tape=Tape(),
         )
 
@@ -298,7 +303,7 @@ class GroupState:
             devices=len(devices),
             done=len(done),
             batches=1,
-            batches_done=int(not known.left if work in ("evict", "check") else not left),
+            batches_done=int(not known.left if work in CHANGING else not left),
             stragglers=left,
             threshold_reached=work in ("wave", "restore") and enough,
         )
@@ -332,7 +337,8 @@ class GroupState:
         known, work = self.works[key], key[1]
         if known.listed is None:
             listed = tuple(sorted(self.registered))
-            known = replace(known, listed=listed, left=listed)
+            # Asking devices, and looking whether they are back, changes nothing by itself: no turns for that.
+            known = replace(known, listed=listed, left=listed if work in CHANGING else ())
         else:
             device_id = known.left[0]
             known = replace(known, left=known.left[1:])
@@ -363,26 +369,58 @@ class GroupState:
     # --- what tells two states apart ------------------------------------------------------------------------------
 
     def key(self) -> tuple[Any, ...]:
+        """States with one key go on alike. The two devices of the fleet are alike but for their names: who of them
+        has what is left out, unless the engine still has both before it, which it takes by name."""
         rollover = self.rollover()
         body = self.dps.grouped.get(GROUP)
         coming = self.under_way
         due = rollover.due_at if rollover else None
+        devices = [self._device(one) for one in FLEET]
         return (
             body and (body["provisioningStatus"], self.trusted()),
             tuple(sorted((one.name, one.verified) for one in self.authorities.kept.values())),
-            tuple(self.leaf(one) for one in (*FLEET, MADE)),
+            tuple(devices if self._both_ahead() else sorted(devices)),
+            self._device(MADE),
             self.registered,
-            frozenset(one for one in self.used if one[1] != "o"),
             "".join(self.own()),
             self.vault.kept[CERTIFICATE].enabled,
             self.stolen,
             self.spent,
             bool(self.token),
-            coming and (coming.device_id, coming.ca, coming.ends_by and bool(due and coming.ends_by <= due)),
+            coming and (coming.ca, coming.ends_by and bool(due and coming.ends_by <= due)),
             OLD.not_after <= self.clock.time,
-            rollover and (rollover.next_step, rollover.id) in self.bag,
             rollover and self._remembered(rollover),
-            rollover and tuple(self.works.get((rollover.id, work, rollover.round)) for work in _WORKS.values()),
+            tuple(work and work.listed and len(work.listed) for work in self._present_works()),
+            tuple(work is not None for work in self._present_works()),
+        )
+
+    def alike(self) -> bool:
+        """Whether the devices of the fleet differ in nothing but their names: what one can do the other need not."""
+        one, other = (self._device(device_id) for device_id in FLEET)
+        return one == other and not self._both_ahead()
+
+    def _both_ahead(self) -> bool:
+        return any(work is not None and set(FLEET) <= set(work.left) for work in self._present_works())
+
+    def _present_works(self) -> list[Work | None]:
+        rollover = self.rollover()
+        if rollover is None:
+            return []
+        return [self.works.get((rollover.id, work, rollover.round)) for work in _WORKS.values()]
+
+    def _device(self, device_id: str) -> tuple[Any, ...]:
+        rollover = self.rollover()
+        contained = rollover is not None and rollover.plan is Plan.GROUP_BREACH and rollover.outcome is None
+        # Who has moved counts for an expiry alone (``group_watch``).
+        used = () if contained else tuple(sorted(ca for one, ca in self.used if one == device_id and ca != "o"))
+        works = tuple(
+            work is not None and (device_id in work.left, device_id in work.bad) for work in self._present_works()
+        )
+        return (
+            self.leaf(device_id),
+            used,
+            self.under_way is not None and self.under_way.device_id == device_id,
+            str(works),
         )
 
     def _remembered(self, rollover: Rollover) -> tuple[Any, ...]:
@@ -404,6 +442,7 @@ class GroupState:
         )
 
 
+CHANGING = ("evict", "check")
 _WORKS = {
     Step.REMOVE_HUB_REGISTRATION: "evict",
     Step.VERIFY_CONTAINMENT: "check",

@@ -84,7 +84,7 @@ class Tape:
 
     at: int = 0
     how: str = ""
-    """``crash before``, ``crash after``, ``lost reply``, or ``interrupt``."""
+    """``crash after``, ``lost reply``, or ``interrupt``."""
     interrupt: Callable[[], None] | None = None
     count: int = 0
 
@@ -262,8 +262,6 @@ class Watched:
         tape.count += 1
         if tape.count != tape.at:
             return do()
-        if tape.how == "crash before":
-            raise Crash
         if tape.how == "interrupt" and tape.interrupt is not None:
             tape.interrupt()
         result = do()
