@@ -6,14 +6,16 @@ them once holds for good. Nothing that decides or writes is remembered.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
-from shared import chain_of_trust, ledger
+from shared import chain_of_trust, ledger, rows
 from shared.certificate import Certificate
 from shared.rollover import Rollover
 from tests.fakes import InMemoryDps
+from tests.walk import breach_watch, group_watch
 
 MOST = 20_000
 
@@ -21,11 +23,15 @@ MOST = 20_000
 @contextmanager
 def remembering() -> Iterator[None]:
     """Rollovers by their rows, enrollments and groups by their bodies, signatures by certificates."""
-    read, issued = ledger.from_row, chain_of_trust.issued_by
+    read, issued = rows.from_row, chain_of_trust.issued_by
+
+    @lru_cache(MOST)
+    def parsed(partition: str, row: str, due: str, facts: str) -> Rollover:
+        return read({"PartitionKey": partition, "RowKey": row, "due_at": due, "facts": facts}, "")
 
     @lru_cache(MOST)
     def rollover(partition: str, row: str, due: str, facts: str, etag: str) -> Rollover:
-        return read({"PartitionKey": partition, "RowKey": row, "due_at": due, "facts": facts}, etag)
+        return replace(parsed(partition, row, due, facts), etag=etag)
 
     @lru_cache(MOST)
     def signed(certificate: bytes, issuer: bytes, both: Any) -> bool:
@@ -39,6 +45,10 @@ def remembering() -> Iterator[None]:
 
     with (
         patch.object(ledger, "from_row", from_row),
+        patch.object(breach_watch, "from_row", from_row),
+        patch.object(group_watch, "from_row", from_row),
+        patch.object(rows, "_outgoing_facts", lru_cache(MOST)(rows._outgoing_facts)),
+        patch.object(rows, "_incident_facts", lru_cache(MOST)(rows._incident_facts)),
         patch.object(chain_of_trust, "issued_by", issued_by),
         patch.object(InMemoryDps, "group", _by_bodies(InMemoryDps.group, "grouped")),
         patch.object(InMemoryDps, "enrollment", _by_bodies(InMemoryDps.enrollment, "enrolled", "registrations")),
