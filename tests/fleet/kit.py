@@ -89,6 +89,10 @@ class Host:
     def send(self, step: Step, about: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         heapq.heappush(self.queue, (self.world.clock() + delay, next(self._order), step, about))
 
+    def next_at(self) -> datetime:
+        """When the next message comes, or the timer."""
+        return min(self.queue[0][0], self._tick) if self.queue else self._tick
+
     def step(self) -> None:
         """The next message, or the timer."""
         clock = self.world.clock

@@ -84,3 +84,29 @@ def test_a_hub_that_throttles_slows_the_eviction_and_leaves_nobody_behind(
         print(f"\n{count} devices at half of the quota: {seconds:.0f} s of {bound:.0f} s, {world.azure.throttled} 429s")
     assert world.azure.throttled
     assert seconds <= 2 * bound
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_colleague_s_rollover_gets_through_while_a_fleet_is_evicted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the smallest hub a batch takes all that a minute holds; who needs one operation now and then gets it soon."""
+    world = a_simulated_world(1_000, "S1", 1, tmp_path / "table")
+    host, clock, look = Host(world), world.clock, timedelta(seconds=5)
+    begun = world.services.ledger.begin(a_breach(Work.EVICT), None, History(NOW, "test", "started", "for a test"))
+    Fleet(world, host, begun, Work.EVICT).begin()
+    wants, waits = NOW, []
+    while not host.woken:
+        while clock() + look < host.next_at():
+            clock.advance(look)
+            if wants <= clock() and world.azure.throttles.take("iothub", "registry") is None:
+                waits.append(clock() - wants)
+                wants = clock() + timedelta(minutes=1)
+        host.step()
+    bound = Quota("S1", 1).eviction_seconds(1_000)
+    seconds = (clock() - NOW).total_seconds()
+    with capsys.disabled():
+        print(f"\n{len(waits)} calls of a colleague waited {max(waits).total_seconds():.0f} s at most;", end=" ")
+        print(f"the eviction took {seconds:.0f} s of {bound:.0f} s, {world.azure.throttled} 429s")
+    assert max(waits) <= timedelta(seconds=15)
+    assert seconds <= 2 * bound
