@@ -13,7 +13,7 @@ ALLOWED = READERS
 @bp.function_name("rollovers")
 @bp.route(route="rollovers", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def rollovers(req: func.HttpRequest) -> func.HttpResponse:
-    """``?status=`` and ``?registration_id=`` narrow the list."""
+    """``?status=`` and ``?registration_id=`` narrow the list; ``?limit=`` and ``?continuation=`` page it."""
     return func.HttpResponse(
         **respond(req, ALLOWED, lambda asked: Answer(list_rollovers(asked.params, asked.services)))
     )

@@ -50,4 +50,6 @@ class DpsCertificate:
         one = self.certificate
         if one is None:
             return Enrolled(self.thumbprint, "", self.expires or datetime.max.replace(tzinfo=UTC))
-        return Enrolled(one.sha1_thumbprint, one.sha256_thumbprint, one.not_after, one.subject, one.issuer)
+        return Enrolled(
+            one.sha1_thumbprint, one.sha256_thumbprint, one.not_after, one.subject, one.issuer, one.not_before
+        )

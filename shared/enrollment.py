@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -41,6 +41,8 @@ class Enrolled:
     subject: str | None = None
     """As .NET writes names, most specific part first: ``CN=dev-01, OU=Pumps, O=Example``."""
     issuer: str | None = None
+    starts: datetime | None = field(default=None, compare=False)
+    """From when on it is valid, where DPS tells."""
 
     @property
     def self_issued(self) -> bool | None:
@@ -279,6 +281,7 @@ def parse_slot(slot: Mapping[str, Any] | None) -> Enrolled | None:
         not_after=parse_time(info["notAfterUtc"]),
         subject=info.get("subjectName") or None,
         issuer=info.get("issuerName") or None,
+        starts=parse_time(info["notBeforeUtc"]) if info.get("notBeforeUtc") else None,
     )
 
 

@@ -31,6 +31,7 @@ class LogEvent(StrEnum):
     ANNOUNCE_FAILED = "announce_failed"
     TARGET_FAILED = "target_failed"
     SOURCE_UNREAD = "source_unread"
+    UNCOVERED = "uncovered"
     ROW_UNREADABLE = "row_unreadable"
     STORAGE_DOWN = "storage_down"
     BREACH_PREVIEWED = "breach_previewed"
@@ -116,6 +117,7 @@ _WARNINGS = {
     LogEvent.ANNOUNCE_FAILED,
     LogEvent.TARGET_FAILED,
     LogEvent.SOURCE_UNREAD,
+    LogEvent.UNCOVERED,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,
     LogEvent.GLASS_BROKEN,

@@ -126,6 +126,10 @@ class Ledger:
         """The latest rollover of the target that this one has or is to have."""
         return self._last(rollover.partition)
 
+    def last_in(self, partition: str) -> Rollover | None:
+        """The latest rollover of the target with this partition."""
+        return self._last(partition)
+
     def _last(self, partition: str) -> Rollover | None:
         found = self._table.read(partition, "target")
         return self.read(f"{partition}.{found[0]['last']}") if found else None

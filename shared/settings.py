@@ -64,6 +64,8 @@ class Settings:
     """The hub as a resource, which says its tier and units."""
     hub_sku: tuple[str, int] = ("S1", 1)
     """Tier and units where the hub's resource does not say them."""
+    warn: Due = Due(window=timedelta(days=60), share=0.34)  # noqa: RUF009  frozen
+    """When a certificate that nothing would roll is told of: before one that is rolled would be due."""
     ca_verified_on_upload: bool = False
     """CA certificates are vouched for on upload (azure-docs how-to-verify-certificates), not proved to be possessed."""
 
@@ -94,7 +96,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ),
         due=Due(
             window=timedelta(days=reader.number("ROLL_DAYS_BEFORE_EXPIRY", 30, MANY_DAYS)),
-            share=reader.number("ROLL_LIFETIME_SHARE", 0.34, 1),
+            share=(share := reader.number("ROLL_LIFETIME_SHARE", 0.34, 1)),
+        ),
+        warn=Due(
+            window=timedelta(days=reader.number("WARN_DAYS_BEFORE_EXPIRY", 60, MANY_DAYS)),
+            share=share,
         ),
         reprovision_method=environment.get("REPROVISION_METHOD", "reprovision"),
         entra_issuer=issuer,

@@ -7,11 +7,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from shared.announce import announce_once
 from shared.errors import BadInput, Misconfigured, RolloverError, ServiceRefused, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
+from shared.expiring import tell_horizon
 from shared.screening import Sight, screen
 from shared.seen import Listed
 from shared.services import Services
@@ -48,6 +50,7 @@ def sweep(services: Services, shuffle: Callable[[list[Listed]], None] = random.s
     note_devices(found, notes, services)
     log(LogEvent.SWEPT, **outcomes, closely=len(closely))
     _require_whole(found, services)
+    tell_horizon(replace(found, open={one.partition: one for one in services.ledger.open()}), services)
     measure_sweep(outcomes)
     return outcomes
 

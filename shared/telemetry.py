@@ -44,6 +44,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),
     LogEvent.TARGET_FAILED: ("certificate", "device_id", "why"),
     LogEvent.SOURCE_UNREAD: ("source", "why"),
+    LogEvent.UNCOVERED: ("registration_id", "group_id", "ca_certificate", "ends", "why"),
     LogEvent.ROW_UNREADABLE: ("row", "why"),
     LogEvent.STORAGE_DOWN: (*_TOLD, "why"),
     LogEvent.BREACH_PREVIEWED: ("incident", "caller", "devices"),
@@ -75,6 +76,8 @@ class Metric(StrEnum):
     CONTAINED = "rollover.breach.contained"
     SWEEPS = "rollover.sweep.completed"
     TARGETS = "rollover.sweep.targets"
+    UNCOVERED = "rollover.horizon.uncovered"
+    SOONEST = "rollover.horizon.soonest"
     DUE = "rollover.resume.due"
     OVERDUE = "rollover.watch.overdue"
     POISONED = "rollover.poisoned"
@@ -101,6 +104,10 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.CONTAINED: Instrument("histogram", "s", "from the call to contained, read back twice", ("plan",)),
     Metric.SWEEPS: Instrument("counter", "{sweep}", "sweeps that came to their end"),
     Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps saw to", ("came",)),
+    Metric.UNCOVERED: Instrument(
+        "histogram", "{certificate}", "certificates near their end that nothing would roll, at each sweep"
+    ),
+    Metric.SOONEST: Instrument("histogram", "s", "until the soonest end of a certificate in use, at each sweep"),
     Metric.DUE: Instrument("histogram", "{rollover}", "rollovers that were due at a turn of the clock"),
     Metric.OVERDUE: Instrument("histogram", "{rollover}", "rollovers that wait too long at a turn of the watch"),
     Metric.POISONED: Instrument("counter", "{message}", "messages that failed five times", ("step",)),

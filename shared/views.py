@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.api import Answer
@@ -14,20 +14,21 @@ from shared.group_device import READMITS
 from shared.incident import Incident
 from shared.ledger import RefusedInput
 from shared.overdue import Overdue, overdue
+from shared.paging import PAGING, page
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.rows import History
 from shared.services import Services
 from shared.status import next_in_words, still_exposed, works_of
 
 STATUSES = ("awaiting_approval", "running", "waiting", *Outcome)
-FILTERS = ("status", "registration_id", "enrollment_group", "incident", "overdue")
+FILTERS = ("status", "registration_id", "enrollment_group", "incident", "overdue", *PAGING)
 
 
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
-    """Rollovers, latest first, and what could not be used.
+    """One page of rollovers, latest first, and what could not be used.
 
     Raises:
-        BadInput: a filter that there is not, or a status that there is not.
+        BadInput: a filter that there is not, or a status, limit or mark that there is not.
     """
     if unknown := [key for key in filters if key not in FILTERS]:
         raise BadInput(f"there is no filter {unknown[0]!r}; there are {', '.join(FILTERS)}")
@@ -41,11 +42,19 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
         found = [r for r in found if _overdue(r, services) is not None]
     if incident := filters.get("incident"):
         found = [r for r in found if r.incident is not None and r.incident.id == incident]
-    found.sort(key=lambda r: r.started_at, reverse=True)
+    found.sort(key=_latest_first)
+    shown, continuation = page(found, _latest_first, filters)
     return {
-        "rollovers": [_shown(rollover, services) for rollover in found],
+        "rollovers": [_shown(rollover, services) for rollover in shown],
         "refused_inputs": [_shown_refusal(refused) for refused in services.ledger.refused_inputs()],
+        "continuation": continuation,
     }
+
+
+def _latest_first(rollover: Rollover) -> tuple[str, str]:
+    """Ascending: so much less of all time is left after its beginning, the later it began."""
+    left = datetime.max.replace(tzinfo=UTC) - rollover.started_at
+    return f"{int(left.total_seconds() * 1_000_000):020}", rollover.id
 
 
 def _of_target(filters: Mapping[str, str], services: Services) -> list[Rollover]:

@@ -131,7 +131,8 @@ def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
     raise AssertionError(f"no function answers to {method} {path}")
 
 
-def _resolved(part: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of the document, or what it refers to."""
     if "$ref" not in part:
         return part
     found: Any = document()
@@ -152,12 +153,12 @@ def _checked(name: str, answer: func.HttpResponse) -> Answered:
     declared = operations()[name][2]["responses"]
     status = answer.status_code
     assert str(status) in declared, f"{name} answered {status}, of which the document knows nothing"
-    response = _resolved(declared[str(status)])
+    response = resolved(declared[str(status)])
     body = json.loads(answer.get_body())
     assert answer.mimetype == (JSON if status < 400 else PROBLEM)
     wrong = errors(response["content"][answer.mimetype]["schema"], body)
     assert not wrong, f"{name} {status}: {wrong}"
     for header, schema in response.get("headers", {}).items():
-        assert not errors(_resolved(schema)["schema"], answer.headers[header])
+        assert not errors(resolved(schema)["schema"], answer.headers[header])
     assert {one.lower() for one in dict(answer.headers)} <= {one.lower() for one in response.get("headers", {})}
     return Answered(status, body, answer.headers)

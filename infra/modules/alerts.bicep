@@ -105,7 +105,16 @@ var rules = [
     window: 'PT1H'
     description: 'A certificate that is due belongs to no enrollment, cannot be read, or its rollover was refused. It will expire.'
     section: 'a-certificate-cannot-begin'
-    query: 'traces | where tostring(customDimensions.event) in ("cannot_begin", "target_failed", "row_unreadable") or (customDimensions.event == "decided" and customDimensions.verdict == "Refuse")'
+    query: 'traces | where tostring(customDimensions.event) in ("cannot_begin", "target_failed", "source_unread", "row_unreadable") or (customDimensions.event == "decided" and customDimensions.verdict == "Refuse")'
+  }
+  {
+    name: 'uncovered'
+    severity: 2
+    every: 'PT1H'
+    window: 'PT3H'
+    description: 'Certificates near their end that nothing would roll. GET /api/certificates?uncovered=true says which, and what is missing.'
+    section: 'a-certificate-cannot-begin'
+    query: 'customMetrics | where name == "rollover.horizon.uncovered" | summarize arg_max(timestamp, valueMax) | where valueMax > 0'
   }
   {
     name: 'storage-down'

@@ -189,7 +189,7 @@ class Operator:
 
     def rollovers(self) -> list[dict[str, Any]]:
         """What GET /api/rollovers lists, latest first."""
-        answer = api_of(self._document, "operator").call("GET", "/api/rollovers")
+        answer = api_of(self._document, "operator").call("GET", "/api/rollovers", params={"limit": "1000"})
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()["rollovers"]
         return found

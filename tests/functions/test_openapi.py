@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from shared.callers import Role
+from shared import expiring
+from shared.callers import NobodyMayCall, Role
 from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.horizon import Fate
 from shared.incident import Mode
 from shared.rollover import Plan, Step
+from shared.survey import Source
 from shared.views import FILTERS, STATUSES
 from tests.builders import DEVICE, a_story, deliver_all, the_rollover
 from tests.fakes import World
-from tests.http_api import Answered, HttpApi, document, errors, http_functions, operations
+from tests.http_api import Answered, HttpApi, document, errors, http_functions, operations, resolved
 
 OPERATIONS = operations()
 
@@ -46,7 +49,10 @@ def test_words_are_those_of_the_code():
     words: dict[str, Any] = {"Mode": Mode, "Plan": Plan, "Step": Step, "Status": STATUSES}
     assert {name: set(schemas[name]["enum"]) for name in words} == {name: set(found) for name, found in words.items()}
     assert set(schemas["Roles"]["properties"]["roles"]["items"]["enum"]) == set(Role)
-    assert {one["name"] for one in OPERATIONS["rollovers"][2]["parameters"]} == set(FILTERS)
+    assert set(schemas["Source"]["enum"]) == set(Source)
+    assert set(schemas["Fate"]["enum"]) == set(Fate)
+    for name, filters in (("rollovers", FILTERS), ("certificates", expiring.FILTERS)):
+        assert {resolved(one)["name"] for one in OPERATIONS[name][2]["parameters"]} == set(filters)
 
 
 # --- every answer that the document promises can be had ---------------------------------------------------------
@@ -95,8 +101,13 @@ def _changed(http: HttpApi) -> Answered:
     return http.post(BREACH, confirm=token)
 
 
-BEFORE: dict[tuple[str, int], Callable[[HttpApi], Answered]] = {
+def _closed(http: HttpApi) -> None:
+    http.world.callers = NobodyMayCall()
+
+
+BEFORE: dict[tuple[str, int], Callable[[HttpApi], Answered | None]] = {
     ("rollover", 200): _breach,
+    ("certificates", 503): _closed,
     ("approve", 202): _needs_approval,
     ("approve", 409): _breach,
     ("cancel", 202): _breach,

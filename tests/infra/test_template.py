@@ -163,6 +163,7 @@ def test_the_template_sets_the_defaults_of_the_code() -> None:
         "DEVICE_BUDGET_DAYS",
         "ROLL_DAYS_BEFORE_EXPIRY",
         "ROLL_LIFETIME_SHARE",
+        "WARN_DAYS_BEFORE_EXPIRY",
     )
     others = ("REPROVISION_METHOD", "CONTAINMENT_SETTLE_SECONDS", "BREACH_FUSE", "KEY_VAULT_VERIFY_CHALLENGE_RESOURCE")
     there = rules.template_settings(read_folder(INFRA), INFRA)
