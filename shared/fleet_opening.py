@@ -12,6 +12,7 @@ from shared.fleet_rows import Head
 from shared.lines import HORIZON
 from shared.rollover import Rollover
 from shared.services import Services
+from shared.tags import LEAVES_TAG
 from shared.waves import may_open_next, why_halt
 
 SOONEST = timedelta(seconds=2)
@@ -25,6 +26,8 @@ def know_leaves(head: Head, rollover: Rollover, services: Services) -> Head:
         ServiceUnavailable, ServiceRefused: of vault or DPS.
     """
     incoming, outgoing = rollover.incoming, rollover.outgoing
+    if tagged := services.vault.latest(rollover.certificate_name):
+        head = replace(head, leaf_names=tagged.tags.get(LEAVES_TAG, "").strip())
     if incoming is None or outgoing.public_key_sha256 is None:
         return head
     if not renews(services.vault.certificate(rollover.certificate_name, incoming.version), outgoing):
@@ -32,7 +35,7 @@ def know_leaves(head: Head, rollover: Rollover, services: Services) -> Head:
     group = services.provisioning.group(rollover.group_id or "")
     if group is None:
         raise NotFound(f"the group {rollover.group_id!r}")
-    return replace(head, stays=group.by_reference, by_registration=not group.by_reference)
+    return replace(head, stays=group.by_reference, by_registration=not group.by_reference, leaf_names="")
 
 
 def open_waves(head: Head, rollover: Rollover, services: Services) -> tuple[Head, timedelta]:

@@ -61,7 +61,8 @@ class Device:
     registered: str = ""
     """When DPS had last registered it as it was listed (ISO 8601): a move is a later registration."""
     leaf: str | None = None
-    """SHA-256 thumbprint of the leaf that our own CA issued to it for this rollover."""
+    """SHA-256 thumbprint of the leaf that our own CA issued to it for this rollover, or that it gets one elsewhere
+    (``shared.fleet_leaves``)."""
 
     def ended(self, standing: Standing, why: str) -> "Device":
         """The device at its end in this batch."""
@@ -140,6 +141,8 @@ class Head:
     by_registration: bool = False
     """The incoming CA has the key and the subject of the outgoing one, so leaves stay as they are; devices show another
     CA certificate with them."""
+    leaf_names: str = ""
+    """How the devices' vault certificates are called whose leaves a CA in the vault issues; empty: none."""
     stays: bool = False
     """The same, and the group names its CA: devices need do nothing."""
     halted: str | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 from shared.enrollment import Registration, Shown
 from shared.errors import Conflict, ServiceUnavailable
+from shared.fleet_leaves import PAUSE, issue_some, lack_leaves
 from shared.fleet_rows import Batch, Device, Phase, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.lines import Lane
@@ -143,8 +144,15 @@ def _ask(turn: Turn, batch: Batch) -> Turned:
     services, now = turn.services, turn.services.now()
     if turn.head.by_registration and batch.first_asked_at is None:
         batch = batch.with_devices({one.device_id: _registered_now(turn, one) for one in batch.open})
+    if lack_leaves(batch, turn.head.leaf_names):
+        batch, throttled = issue_some(turn, batch)
+        more = bool(lack_leaves(batch, turn.head.leaf_names))
+        lane, pause = (Lane.TWIN_READS, PAUSE) if more else (Lane.JOB_DEVICES, timedelta())
+        return Turned(batch, lane, after=pause, throttled=throttled)
     method, payload = services.settings.reprovision_method, _payload(turn)
-    for part, names in enumerate(_parts([one.device_id for one in batch.open])):
+    # Who is to have a leaf of ours, and could not be given one, would find nothing new.
+    asked_now = [one.device_id for one in batch.open if one.leaf or not turn.head.leaf_names]
+    for part, names in enumerate(_parts(asked_now)):
         try:
             with suppress(Conflict):  # a turn that was cut off has started it
                 services.hub.start_fleet_job(_job_id(turn, part), names, method, payload)

@@ -28,9 +28,7 @@ from shared.issuing import (
 )
 from shared.seen import VaultVersion
 from shared.services import Services, Tagged, Vault
-from shared.tags import CA_TAG, group_of
-
-LONGEST_CHAIN = 5
+from shared.tags import CA_TAG, LONGEST_CHAIN, group_of
 
 
 @dataclass(frozen=True)

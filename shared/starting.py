@@ -13,7 +13,7 @@ from shared.rows import History
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.stepping import nudge_next
-from shared.tags import enrollment_of, group_of
+from shared.tags import enrollment_of, group_of, group_of_leaf
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
 from shared.telemetry import tell_started
 from shared.tracing import beginning
@@ -52,6 +52,10 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     if registration_id is None:
         return cannot(certificate_name, how, services)
     enrollment = services.provisioning.enrollment(registration_id)
+    if enrollment is None and (group_id := group_of_leaf(tagged, services)):
+        why = f"it is the certificate of a device of group {group_id}, renewed when its CA is rolled"
+        log(LogEvent.NOTHING_TO_DO, registration_id=registration_id, group_id=group_id, why=why)
+        return Started("nothing", why)
     if enrollment is None:
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return cannot(certificate_name, why, services)

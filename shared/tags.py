@@ -1,5 +1,7 @@
 """Which enrollment a certificate of the vault belongs to: its tag says so, else its common name is tried."""
 
+import re
+
 from shared.seen import Listed
 from shared.services import Services, Tagged
 
@@ -9,6 +11,11 @@ CA_TAG = "rollover-ca"
 """The vault tag that names the vault certificate of the CA which signs this certificate's requests (issuer Unknown)."""
 GROUP_TAG = "rollover-group"
 """The vault tag that names the enrollment group that trusts this CA certificate."""
+LEAVES_TAG = "rollover-leaves"
+"""The vault tag of a group's CA certificate that says how the vault certificates of its devices are called: ``*``
+stands for the registration ID."""
+LONGEST_CHAIN = 5
+"""Of CAs above a certificate."""
 
 
 def enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
@@ -24,6 +31,26 @@ def enrollment_of(tagged: Tagged) -> tuple[str | None, str]:
 def group_of(tagged: Tagged | Listed) -> str | None:
     """The group that a vault certificate is tagged for; such a certificate belongs to no individual enrollment."""
     return tagged.tags.get(GROUP_TAG, "").strip() or None
+
+
+def leaf_name(names: str, registration_id: str) -> str:
+    """The vault certificate of a group's device, by the CA certificate's tag. The vault takes letters, digits and "-"
+    in a name; whose certificate it is in the end says its common name."""
+    return names.replace("*", re.sub(r"[^A-Za-z0-9-]", "-", registration_id))
+
+
+def group_of_leaf(tagged: Tagged, services: Services) -> str | None:
+    """The group whose devices' certificates this vault certificate is one of; None when it is not."""
+    ca: Tagged | None = tagged
+    for _ in range(LONGEST_CHAIN):
+        name = ca.tags.get(CA_TAG, "").strip() if ca else ""
+        ca = services.vault.latest(name) if name else None
+        if ca is None:
+            return None
+        names, common_name = ca.tags.get(LEAVES_TAG, "").strip(), tagged.latest.certificate.common_name
+        if names and common_name and leaf_name(names, common_name).lower() == tagged.name.lower():
+            return group_of(ca)
+    return None
 
 
 def certificate_for_group(group_id: str, sha1_thumbprints: set[str], services: Services) -> str:

@@ -1,0 +1,63 @@
+"""New certificates for a batch's devices from a CA in the vault, before they are asked to move.
+
+Only where the vault certificate of the group's CA says by its tag ``rollover-leaves`` how the devices' vault
+certificates are called; whoever has none there gets his certificate elsewhere, and is asked all the same.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from shared.certificate import is_same
+from shared.errors import BadInput, ServiceUnavailable
+from shared.fleet_rows import Batch, Device
+from shared.fleet_turn import Turn
+from shared.issuing import issued_by
+from shared.own_ca import Issued, issue_leaf
+from shared.tags import CA_TAG, leaf_name
+
+A_TURN = 20
+PAUSE = timedelta(seconds=10)
+"""A vault makes 20 keys in ten seconds (azure-docs key-vault service-limits)."""
+ELSEWHERE = "elsewhere"
+"""In the place of a leaf's thumbprint: the device gets its certificate elsewhere."""
+
+
+def lack_leaves(batch: Batch, names: str) -> list[Device]:
+    """The devices whose leaf was not looked for since they were asked last; ``names`` is the tag's value."""
+    return [one for one in batch.open if names and one.leaf is None and one.tries <= batch.asks]
+
+
+def issue_some(turn: Turn, batch: Batch) -> tuple[Batch, ServiceUnavailable | None]:
+    """The batch with the leaves that this turn may issue. One that cannot be issued is noted at its device."""
+    devices: dict[str, Device] = {}
+    for device in lack_leaves(batch, turn.head.leaf_names)[:A_TURN]:
+        try:
+            devices[device.device_id] = _issued(turn, device)
+        except ServiceUnavailable as error:
+            return batch.with_devices(devices), error
+        except BadInput as error:
+            devices[device.device_id] = _without(device, str(error))
+    return batch.with_devices(devices), None
+
+
+def _issued(turn: Turn, device: Device) -> Device:
+    services, rollover = turn.services, turn.rollover
+    name = leaf_name(turn.head.leaf_names, device.registration_id)
+    tagged = services.vault.latest(name)
+    issuer = tagged.tags.get(CA_TAG, "").strip() if tagged else ""
+    if not issuer or rollover.incoming is None:
+        return replace(device, leaf=ELSEWHERE)
+    incoming = services.vault.certificate(rollover.certificate_name, rollover.incoming.version)
+    ca = services.vault.latest(issuer)
+    if ca is None or not (is_same(ca.latest.certificate, incoming) or issued_by(ca.latest.certificate, incoming)):
+        return _without(
+            device, f"the vault's certificate {issuer!r} is not of the incoming CA: nothing is issued by it"
+        )
+    found = issue_leaf(name, issuer, services, common_name=device.registration_id)
+    if isinstance(found, Issued):
+        return replace(device, leaf=found.latest.certificate.sha256_thumbprint)
+    return _without(device, found.why)
+
+
+def _without(device: Device, why: str) -> Device:
+    return replace(device, tries=device.tries + 1, why=why)
