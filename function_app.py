@@ -27,6 +27,7 @@ from functions import (
     rollover,
     rollovers,
     stage_hub_thumbprint,
+    stragglers,
     sweep_certificates,
     upload_secondary,
     verify_containment,
@@ -63,5 +64,6 @@ for module in (
     retry,
     disallow,
     allow,
+    stragglers,
 ):
     app.register_functions(module.bp)

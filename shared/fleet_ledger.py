@@ -23,6 +23,7 @@ from shared.events import LogEvent, log
 from shared.fleet import FleetProgress, Wave, Work
 from shared.fleet_rows import (
     COUNTED,
+    LARGEST_BATCH,
     Batch,
     Head,
     Phase,
@@ -224,6 +225,27 @@ class Fleets:
             head.partition, batch_key(head, head.first), _beyond(head), columns=("RowKey",), is_open=True
         )
         return next(iter(rows), None) is not None
+
+    def with_somebody_left(self, head: Head, first: int) -> tuple[list[Batch], int | None]:
+        """Batches from number ``first`` on with devices that are not done, until they have a hundred of those; and the
+        number at which to go on, or None at the end."""
+        found: list[Batch] = []
+        rows = self._table.slice(
+            head.partition,
+            batch_key(head, max(first, head.first)),
+            _beyond(head),
+            columns=("RowKey", "size", "done"),
+        )
+        left = 0
+        for row, _ in rows:
+            number = int(row["RowKey"].rpartition(".")[2])
+            if left >= LARGEST_BATCH:
+                return found, number
+            batch = self.batch(head, number) if row["done"] < row["size"] else None
+            if batch is not None:
+                found.append(batch)
+                left += row["size"] - row["done"]
+        return found, None
 
     def nudge(self, head: Head, number: int | None = None, at: datetime | None = None) -> None:
         """Wake a work, or one batch of it, at its moment; what cannot be sent the timer sends.

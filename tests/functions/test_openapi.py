@@ -116,6 +116,7 @@ BEFORE: dict[tuple[str, int], Callable[[HttpApi], Answered | None]] = {
     ("retry", 409): _disallowed,
     ("disallow", 409): _breach,
     ("allow", 409): _breach,
+    ("stragglers", 200): _breach,
 }
 """What comes before, where a call alone does not give the answer."""
 
