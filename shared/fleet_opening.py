@@ -1,7 +1,7 @@
 """Opening the waves of a group's devices one after the other, or stopping them. What is decided is ``shared.waves``."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.chain_of_trust import renews
 from shared.errors import NotFound
@@ -17,6 +17,8 @@ from shared.waves import may_open_next, why_halt
 
 SOONEST = timedelta(seconds=2)
 """How soon is looked whether a wave that was just asked has moved; ever more rarely later."""
+LONGEST = timedelta(minutes=10)
+"""How long at most once everybody was asked, and nobody waits for a moment any more."""
 
 
 def know_leaves(head: Head, rollover: Rollover, services: Services) -> Head:
@@ -55,7 +57,8 @@ def open_waves(head: Head, rollover: Rollover, services: Services) -> tuple[Head
     beyond = head.waves[head.opened][0] if head.opened < len(head.waves) else head.batches
     head = moments_to_ask(head, beyond, services)
     since = max((one.asked_at for one in begun if one.asked_at), default=head.begun_at)
-    return head, _pause(since, now)
+    longest = LONGEST if head.asked == head.batches else HORIZON / 2
+    return head, min(max((now - since) / 2, SOONEST), longest)
 
 
 def _since_retry(wave: Wave, rollover: Rollover) -> Wave:
@@ -63,7 +66,3 @@ def _since_retry(wave: Wave, rollover: Rollover) -> Wave:
     if wave.asked_at is None or rollover.reopened_at is None:
         return wave
     return replace(wave, asked_at=max(wave.asked_at, rollover.reopened_at))
-
-
-def _pause(since: datetime, now: datetime) -> timedelta:
-    return min(max((now - since) / 2, SOONEST), HORIZON / 2)

@@ -117,8 +117,7 @@ def run_work(rollover: Rollover, work: Work, services: Services) -> None:
             pause = TURN if head.listed else wait
         head = first_moments(head, lane, services)
         if work is Work.WAVE and head.listed:
-            head, wait = open_waves(head, rollover, services)
-            pause = min(pause, wait)
+            head, pause = open_waves(head, rollover, services)
     except ServiceUnavailable as error:
         head = _again(head, rollover, services)
         fleet.lines.slow_down(Lane.LISTING, error.retry_after)

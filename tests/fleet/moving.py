@@ -14,6 +14,7 @@ class Asked:
     """What comes of asking the devices of a fleet; takes the place of the hub's jobs."""
 
     fleet: Fleet
+    group: str = GROUP
     deaf: set[str] = field(default_factory=set)
     """Those that do nothing when they are asked."""
     same_leaf: bool = False
@@ -50,7 +51,7 @@ class Asked:
     def move(self, name: str) -> None:
         """A device registers."""
         world, shown = self.fleet.world, thumbprint(name, 0 if self.same_leaf else 1)
-        world.dps.registered(name, group=GROUP)
+        world.dps.registered(name, group=self.group)
         world.hub.put(name, shown, shown, connected=True)
 
     def stop_listening(self, *names: str) -> None:
