@@ -29,8 +29,9 @@ def read_hint(payload: Any) -> Hint:
     """Read the method's payload; whatever it does not say, or says in a way we do not understand, is None.
 
     Shape: ``{"rollover_id": str, "sha256_thumbprint": str, "certificate_id": str | null, "register_again": bool}``;
-    for the last see ``asks_again``. A payload may also be
-    absent, empty or anything else: the call then means "look for a new certificate".
+    for the last see ``asks_again``. A device of a group is not told which: ``{"rollover_id": str, "enrollment_group":
+    str, "register_again": bool}``. A payload may also be absent, empty or anything else: the call then means "look for
+    a new certificate".
     """
     said = payload if isinstance(payload, dict) else {}
     sha256, certificate_id = said.get("sha256_thumbprint"), said.get("certificate_id")
@@ -42,7 +43,8 @@ def read_hint(payload: Any) -> Hint:
 
 
 def asks_again(payload: Any) -> bool:
-    """Whether a device that is on the named credential already is asked to register with it once more.
+    """Whether a device that is on the named credential already, or has none to move to where none is named, is asked to
+    register once more with what it is on.
 
     The cloud asks so when it cannot see that the device moved: under DPS's reprovision policy "never" a registration
     may leave the hub's thumbprints alone, and only one after the old certificate's end proves anything.
@@ -126,13 +128,17 @@ class Methods:
             found=found is not None,
         )
         self._observe("method", {"sha256": view.current, "status": reply.status, "state": reply.state})
-        if reply.state == "current" and asks_again(payload):
-            again = Asked(hint, None, begin=False, again=True)
-            return MethodReply(202, {"state": "started"}, lambda: self._ask(again))
+        if asks_again(payload) and (reply.state == "current" or (reply.state == "no-certificate" and not hint.sha256)):
+            return MethodReply(202, {"state": "started"}, lambda: self._begin_again(hint, reply))
         if reply.state == "current":
             return MethodReply(reply.status, {"state": reply.state})
         asked = Asked(hint, found, reply.begin)
         return MethodReply(reply.status, {"state": reply.state}, lambda: self._ask(asked))
+
+    def _begin_again(self, hint: Hint, reply: Answer) -> None:
+        if reply.state != "current":  # go on looking for something new all the same
+            self._ask(Asked(hint, None, begin=False))
+        self._ask(Asked(hint, None, begin=False, again=True))
 
     def _new(self, hint: Hint, view: View) -> Credential | None:
         if view.swapping or (hint.sha256 and hint.sha256 == view.current):

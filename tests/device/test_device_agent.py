@@ -85,6 +85,19 @@ def test_a_swap_happens_once_however_often_it_is_asked_for(start: Start, cloud: 
     assert agent.current_thumbprint == NEW.sha256
 
 
+def test_a_device_of_a_group_that_knows_nothing_newer_registers_again_when_it_is_asked_to(
+    start: Start, cloud: Cloud
+) -> None:
+    _, timeline = start(FakeSource(OLD))
+    timeline.wait_for("connected")
+    assert cloud.session is not None
+    told = {"rollover_id": "r1", "enrollment_group": "pumps"}
+    assert cloud.session.call("reprovision", told).status == 409
+    before = timeline.names().count("registered")
+    assert cloud.session.call("reprovision", {**told, "register_again": True}).status == 202
+    timeline.wait_for("registered", before + 1, sha256=OLD.sha256)
+
+
 def test_the_old_session_ends_only_after_the_hub_accepted_the_new_certificate(start: Start, cloud: Cloud) -> None:
     _, timeline = start(FakeSource(NEW))
     timeline.wait_for("connected")
