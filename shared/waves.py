@@ -51,8 +51,13 @@ def may_open_next(wave: Wave, now: datetime, policy: WavePolicy) -> bool:
     """
     if not wave.asked or wave.asked_at is None:
         return wave.asked
-    enough = policy.moved_share if now - wave.asked_at < policy.patience else 1 - policy.abort_share
-    return wave.reachable > 0 and wave.moved >= min(enough, policy.moved_share) * wave.reachable
+    if now - wave.asked_at >= policy.patience and not _too_many_behind(wave, policy):
+        return wave.reachable > 0
+    return wave.reachable > 0 and wave.moved >= policy.moved_share * wave.reachable
+
+
+def _too_many_behind(wave: Wave, policy: WavePolicy) -> bool:
+    return wave.reachable - wave.moved > policy.abort_share * wave.reachable
 
 
 def why_halt(waves: Sequence[Wave], now: datetime, policy: WavePolicy) -> str | None:
@@ -69,11 +74,10 @@ def why_halt(waves: Sequence[Wave], now: datetime, policy: WavePolicy) -> str | 
                 f"none of the {wave.size} devices of wave {wave.number} has been heard of in {minutes} minutes, so"
                 f" nothing tells whether devices can move: {_named(wave)}"
             )
-        behind = wave.reachable - wave.moved
-        if behind > policy.abort_share * wave.reachable:
+        if _too_many_behind(wave, policy):
             return (
-                f"{behind} of {wave.reachable} connected devices of wave {wave.number} have not moved in {minutes}"
-                f" minutes: {_named(wave)}"
+                f"{wave.reachable - wave.moved} of {wave.reachable} connected devices of wave {wave.number} have not"
+                f" moved in {minutes} minutes: {_named(wave)}"
             )
     return None
 

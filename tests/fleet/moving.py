@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.errors import Conflict, ServiceUnavailable
@@ -29,16 +29,26 @@ class Asked:
     """Of each job, when it was started."""
     throttled: int = 0
     """How many more calls the hub answers by 429."""
+    most_active: int = 1000
+    """How many jobs the hub lets be under way at once; more are answered by 429."""
+    active: list[datetime] = field(default_factory=list)
+    """When the jobs that are under way end."""
+    refused: int = 0
 
     def __post_init__(self) -> None:
         self.fleet.world.hub.start_fleet_job = self.start  # type: ignore[method-assign]
 
     def start(self, job_id: str, device_ids: Sequence[str], method: str, payload: Mapping[str, Any]) -> None:
-        if self.throttled:
-            self.throttled -= 1
+        now, hub = self.fleet.world.clock(), self.fleet.world.hub
+        self.active = [one for one in self.active if one > now]
+        if self.throttled or len(self.active) >= self.most_active:
+            self.throttled -= bool(self.throttled)
+            self.refused += 1
             raise ServiceUnavailable("429")
         if job_id in self.jobs:
             raise Conflict("409")
+        # As long as its devices take by the quota, and the last one its time to answer.
+        self.active.append(now + timedelta(seconds=len(device_ids) / hub.tier.job_devices + 5))
         self.jobs.add(job_id)
         self.moments.append(self.fleet.world.clock())
         self.sizes.append(len(device_ids))

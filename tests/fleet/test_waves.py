@@ -210,6 +210,19 @@ def test_no_more_devices_are_asked_in_a_time_than_the_hub_s_jobs_take():
             assert sum(asked.sizes[first:beyond]) <= most
 
 
+def test_a_hub_that_runs_one_job_at_a_time_is_asked_again_and_again_and_everybody_moves():
+    fleet, asked = a_wave(1000)
+    fleet.world.hub.tier = Quota("S1", 1)
+    asked.most_active = 1
+    fleet.begin()
+    assert fleet.finish().complete
+    assert asked.by_name == dict.fromkeys(names(1000), 1)
+    bound = 1000 / fleet.world.hub.tier.job_devices
+    took = (fleet.world.clock() - NOW).total_seconds()
+    print(f"\n1000 devices on S1 x 1: {took:.0f} s, bound {bound:.0f} s, {asked.refused} jobs refused by 429")
+    assert took < 6 * bound
+
+
 class Killed(BaseException):
     """The host dies."""
 
