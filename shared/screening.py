@@ -30,6 +30,8 @@ class Sight(StrEnum):
 def screen(listed: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
     """Whether a certificate of the vault must be looked at closely."""
     partition = survey.ties.get(listed.name, "")
+    if not partition and listed.name in survey.leaves:
+        return Sight.CALM
     if (rollover := survey.open.get(partition)) is not None:
         return Sight.CLOSE if _changes_breach(listed, rollover) else Sight.OPEN
     enrollment, group = survey.enrollments.get(partition), survey.groups.get(partition)

@@ -52,7 +52,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     if registration_id is None:
         return cannot(certificate_name, how, services)
     enrollment = services.provisioning.enrollment(registration_id)
-    if enrollment is None and (group_id := group_of_leaf(tagged, services)):
+    if enrollment is None and (group_id := group_of_leaf(tagged, services.vault.latest)):
         why = f"it is the certificate of a device of group {group_id}, renewed when its CA is rolled"
         log(LogEvent.NOTHING_TO_DO, registration_id=registration_id, group_id=group_id, why=why)
         return Started("nothing", why)

@@ -33,6 +33,8 @@ class Survey:
     vault: tuple[Listed, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
     """Name of a vault certificate → partition of the target that it belongs to, where list and notes tell."""
+    leaves: frozenset[str] = frozenset()
+    """Names of vault certificates of a group's devices, which are renewed when its CA is rolled."""
     enrollments: Mapping[str, Enrollment] = field(default_factory=dict)
     """By partition; without registration record and body."""
     groups: Mapping[str, Group] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from shared.rollover import group_partition, individual_partition
 from shared.seen import Listed
 from shared.services import Services
 from shared.survey import Source, Survey
-from shared.tags import ENROLLMENT_TAG, group_of
+from shared.tags import ENROLLMENT_TAG, group_of, group_of_leaf
 
 
 def survey(services: Services, notes: Mapping[str, Device]) -> Survey:
@@ -30,6 +30,7 @@ def survey(services: Services, notes: Mapping[str, Device]) -> Survey:
     return Survey(
         vault=vault,
         ties=_ties(vault, notes),
+        leaves=_leaves(vault),
         enrollments={
             individual_partition(one.registration_id): replace(one, body={})
             for one in read(Source.ENROLLMENTS, services.provisioning.enrollments)
@@ -53,6 +54,11 @@ def _ties(vault: Iterable[Listed], notes: Mapping[str, Device]) -> dict[str, str
         elif registration_id := listed.tags.get(ENROLLMENT_TAG, "").strip() or noted.get(listed.name):
             ties[listed.name] = individual_partition(registration_id)
     return ties
+
+
+def _leaves(vault: Iterable[Listed]) -> frozenset[str]:
+    by_name = {one.name: one for one in vault}
+    return frozenset(one.name for one in by_name.values() if group_of_leaf(one, by_name.get))
 
 
 def note_devices(found: Survey, notes: Mapping[str, Device], services: Services) -> None:

@@ -1,6 +1,7 @@
 """Which enrollment a certificate of the vault belongs to: its tag says so, else its common name is tried."""
 
 import re
+from collections.abc import Callable
 
 from shared.seen import Listed
 from shared.services import Services, Tagged
@@ -39,17 +40,18 @@ def leaf_name(names: str, registration_id: str) -> str:
     return names.replace("*", re.sub(r"[^A-Za-z0-9-]", "-", registration_id))
 
 
-def group_of_leaf(tagged: Tagged, services: Services) -> str | None:
-    """The group whose devices' certificates this vault certificate is one of; None when it is not."""
-    ca: Tagged | None = tagged
-    for _ in range(LONGEST_CHAIN):
-        name = ca.tags.get(CA_TAG, "").strip() if ca else ""
-        ca = services.vault.latest(name) if name else None
-        if ca is None:
+def group_of_leaf(leaf: Tagged | Listed, find: Callable[[str], Tagged | Listed | None]) -> str | None:
+    """The group whose devices' certificates this vault certificate is one of; None when it is of none, or its own tag
+    names an enrollment. ``find`` gives a vault certificate by its name."""
+    above: Tagged | Listed | None = leaf
+    for _ in range(0 if leaf.tags.get(ENROLLMENT_TAG, "").strip() else LONGEST_CHAIN):
+        name = above.tags.get(CA_TAG, "").strip() if above else ""
+        above = find(name) if name else None
+        if above is None:
             return None
-        names, common_name = ca.tags.get(LEAVES_TAG, "").strip(), tagged.latest.certificate.common_name
-        if names and common_name and leaf_name(names, common_name).lower() == tagged.name.lower():
-            return group_of(ca)
+        before, star, after = above.tags.get(LEAVES_TAG, "").strip().lower().partition("*")
+        if star and leaf.name.lower().startswith(before) and leaf.name.lower().endswith(after):
+            return group_of(above)
     return None
 
 

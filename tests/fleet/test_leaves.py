@@ -7,9 +7,11 @@ import pytest
 from shared.fleet import Work
 from shared.issuing import issued_by
 from shared.starting import start_rollover
+from shared.sweeping import sweep
 from shared.tags import LEAVES_TAG
 from tests.builders import as_incoming, as_outgoing
 from tests.certificates import NOW
+from tests.counted import counting
 from tests.fakes import Kept
 from tests.fleet.kit import GROUP, Fleet, a_fleet, an_expiry, names
 from tests.fleet.moving import Asked
@@ -86,6 +88,13 @@ def test_nothing_is_issued_by_a_ca_that_is_not_of_the_incoming_one():
     fleet.host.run(lambda: fleet.progress().halted is not None)
     assert fleet.world.vault.asked == 0
     assert not asked.by_name
+
+
+def test_the_sweep_does_not_look_at_the_certificates_of_a_groups_devices_one_by_one():
+    fleet, _ = a_fleet_of_the_vault(40, 40)
+    requests = counting(fleet.world)
+    assert sweep(fleet.world.services) == {"nothing": 40, "open": 1}
+    assert requests["vault.latest"] == 0
 
 
 def test_the_sweep_leaves_the_certificate_of_a_groups_device_to_its_group():
