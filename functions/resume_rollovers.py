@@ -10,6 +10,7 @@ import azure.functions as func
 from shared.fleet_resuming import resume_works
 from shared.resuming import resume_due
 from shared.services import invoked
+from shared.timers import Timer, completing
 
 bp = func.Blueprint()
 
@@ -18,6 +19,6 @@ bp = func.Blueprint()
 @bp.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=True)
 def resume_rollovers(timer: func.TimerRequest, context: func.Context) -> None:
     """Nudge what is due."""
-    with invoked(context) as ports:
+    with invoked(context) as ports, completing(Timer.RESUME, ports):
         resume_due(ports)
         resume_works(ports)

@@ -8,6 +8,7 @@ import azure.functions as func
 
 from shared.services import invoked
 from shared.sweeping import sweep
+from shared.timers import Timer, completing
 
 bp = func.Blueprint()
 
@@ -16,5 +17,5 @@ bp = func.Blueprint()
 @bp.timer_trigger(arg_name="timer", schedule="0 17 * * * *", run_on_startup=False, use_monitor=True)
 def sweep_certificates(timer: func.TimerRequest, context: func.Context) -> None:
     """Begin every rollover that is due."""
-    with invoked(context) as ports:
+    with invoked(context) as ports, completing(Timer.SWEEP, ports):
         sweep(ports)

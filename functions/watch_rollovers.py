@@ -6,6 +6,7 @@ A rollover that nothing happens to makes no noise by itself; this does, in its p
 import azure.functions as func
 
 from shared.services import invoked
+from shared.timers import Timer, completing
 from shared.watching import tell_overdue
 
 bp = func.Blueprint()
@@ -15,5 +16,5 @@ bp = func.Blueprint()
 @bp.timer_trigger(arg_name="timer", schedule="40 */5 * * * *", run_on_startup=False, use_monitor=True)
 def watch_rollovers(timer: func.TimerRequest, context: func.Context) -> None:
     """Look and tell."""
-    with invoked(context) as ports:
+    with invoked(context) as ports, completing(Timer.WATCH, ports):
         tell_overdue(ports)

@@ -11,6 +11,7 @@ One partition per target, so that a rollover and its history record are written 
     refused-input           <hash>                 an input that could not be used, with the reason
     devices                 <hash>                 which enrollment a device ID belongs to (shared.devices)
     hub-log                 looks, strangers       how often the hub's log may cost a look (shared.looks)
+    timers                  <function>             when a timer last came to its end (shared.timers)
     incidents               <hash>                 what a caller was shown before a breach (shared.previews)
 
 Every replacement carries the ETag that was read.

@@ -30,6 +30,7 @@ from shared.previews import Previews
 from shared.quota import Quota
 from shared.seen import Issuance, Job, Listed, VaultVersion
 from shared.settings import Settings, read_settings
+from shared.timers import Timers
 from shared.tracing import within
 
 
@@ -282,6 +283,7 @@ class Services:
     previews: Previews
     devices: Devices
     looks: Looks
+    timers: Timers
     nudges: Nudges
     topic: Topic
     callers: Callers
@@ -356,6 +358,7 @@ def services() -> Services:
         previews=Previews(table),
         devices=Devices(table),
         looks=Looks(table),
+        timers=Timers(table),
         nudges=nudges,
         topic=TopicClient(settings, credential),
         callers=EntraTokens(issuer, audience) if issuer and audience else NobodyMayCall(),

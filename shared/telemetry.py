@@ -74,7 +74,7 @@ class Metric(StrEnum):
     STEP_WAITED = "rollover.step.waited"
     DOOR_SHUT = "rollover.breach.door_shut"
     CONTAINED = "rollover.breach.contained"
-    SWEEPS = "rollover.sweep.completed"
+    COMPLETED = "rollover.timer.completed"
     TARGETS = "rollover.sweep.targets"
     UNCOVERED = "rollover.horizon.uncovered"
     SOONEST = "rollover.horizon.soonest"
@@ -102,7 +102,7 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.STEP_WAITED: Instrument("histogram", "s", "how long a step had waited when it went on", ("step",)),
     Metric.DOOR_SHUT: Instrument("histogram", "s", "from the call to the door at DPS shut", ("plan",)),
     Metric.CONTAINED: Instrument("histogram", "s", "from the call to contained, read back twice", ("plan",)),
-    Metric.SWEEPS: Instrument("counter", "{sweep}", "sweeps that came to their end"),
+    Metric.COMPLETED: Instrument("counter", "{run}", "runs of timers that came to their end", ("timer",)),
     Metric.TARGETS: Instrument("counter", "{target}", "targets that sweeps saw to", ("came",)),
     Metric.UNCOVERED: Instrument(
         "histogram", "{certificate}", "certificates near their end that nothing would roll, at each sweep"
@@ -199,6 +199,5 @@ def measure_ended(rollover: Rollover) -> None:
 
 def measure_sweep(came: Mapping[str, int]) -> None:
     """A sweep came to its end; how often its targets came out how."""
-    measure(Metric.SWEEPS)
     for what, times in came.items():
         measure(Metric.TARGETS, times, came=what)

@@ -19,13 +19,14 @@ from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
 from shared.rows import History
 from shared.services import Services
 from shared.status import next_in_words, still_exposed, works_of
+from shared.timers import Timer
 
 STATUSES = ("awaiting_approval", "running", "waiting", *Outcome)
 FILTERS = ("status", "registration_id", "enrollment_group", "incident", "overdue", *PAGING)
 
 
 def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, Any]:
-    """One page of rollovers, latest first, and what could not be used.
+    """One page of rollovers, latest first, when the timers last came to their end, and what could not be used.
 
     Raises:
         BadInput: a filter that there is not, or a status, limit or mark that there is not.
@@ -46,6 +47,7 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
     shown, continuation = page(found, _latest_first, filters)
     return {
         "rollovers": [_shown(rollover, services) for rollover in shown],
+        "timers": [_shown_timer(timer, services) for timer in Timer],
         "refused_inputs": [_shown_refusal(refused) for refused in services.ledger.refused_inputs()],
         "continuation": continuation,
     }
@@ -55,6 +57,16 @@ def _latest_first(rollover: Rollover) -> tuple[str, str]:
     """Ascending: so much less of all time is left after its beginning, the later it began."""
     left = datetime.max.replace(tzinfo=UTC) - rollover.started_at
     return f"{int(left.total_seconds() * 1_000_000):020}", rollover.id
+
+
+def _shown_timer(timer: Timer, services: Services) -> dict[str, Any]:
+    last = services.timers.completed(timer)
+    return {
+        "timer": timer,
+        "completed_at": _iso(last.at if last else None),
+        "took_seconds": int(last.took.total_seconds()) if last else None,
+        "age_seconds": int((services.now() - last.at).total_seconds()) if last else None,
+    }
 
 
 def _of_target(filters: Mapping[str, str], services: Services) -> list[Rollover]:

@@ -46,6 +46,7 @@ from shared.services import Services, Tagged
 from shared.settings import Settings
 from shared.suspects import count_since
 from shared.target import Due
+from shared.timers import Timers
 from shared.tracing import here
 from shared.waves import WavePolicy
 from tests.certificates import NOW
@@ -743,6 +744,7 @@ class World:
             previews=Previews(self.table),
             devices=Devices(self.table),
             looks=Looks(self.table),
+            timers=Timers(self.table),
             nudges=self.nudges,
             topic=self.topic,
             callers=self.callers,

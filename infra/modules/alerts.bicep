@@ -22,18 +22,27 @@ var rules = [
     severity: 1
     every: 'PT15M'
     window: 'PT3H'
-    description: 'Dead man: the hourly sweep was not completed for three hours. Nothing would notice an expiring certificate.'
+    description: 'Dead man: the hourly sweep did not come to its end for three hours, whether or not it began. Nothing would notice an expiring certificate.'
     section: 'the-sweep-does-not-run'
-    query: 'customMetrics | where name == "rollover.sweep.completed" | summarize sweeps = count() | where sweeps == 0'
+    query: 'customMetrics | where name == "rollover.timer.completed" and customDimensions.timer == "sweep_certificates" | summarize runs = count() | where runs == 0'
   }
   {
     name: 'no-clock'
     severity: 1
     every: 'PT5M'
     window: 'PT15M'
-    description: 'Dead man: the timer that moves waiting rollovers on, every minute, was silent for a quarter of an hour.'
+    description: 'Dead man: the timer that moves waiting rollovers on, every minute, did not come to its end for a quarter of an hour.'
     section: 'the-sweep-does-not-run'
-    query: 'customMetrics | where name == "rollover.resume.due" | summarize turns = count() | where turns == 0'
+    query: 'customMetrics | where name == "rollover.timer.completed" and customDimensions.timer == "resume_rollovers" | summarize runs = count() | where runs == 0'
+  }
+  {
+    name: 'no-watch'
+    severity: 2
+    every: 'PT15M'
+    window: 'PT1H'
+    description: 'Dead man: the timer that tells of what waits too long or is not as it was left, every five minutes, did not come to its end for an hour.'
+    section: 'the-sweep-does-not-run'
+    query: 'customMetrics | where name == "rollover.timer.completed" and customDimensions.timer == "watch_rollovers" | summarize runs = count() | where runs == 0'
   }
   {
     name: 'not-contained'

@@ -21,6 +21,7 @@ from shared.previews import Previews
 from shared.rollover import Step
 from shared.seen import Job, VaultVersion
 from shared.services import Services, Tagged
+from shared.timers import Timers
 from tests.builders import CERTIFICATE, DEVICE
 from tests.faults.stage import OTHER_DEVICE, Stage
 
@@ -84,6 +85,7 @@ class Flaky:
             callers=stage.world.callers,
             devices=Devices(self),
             looks=Looks(self),
+            timers=Timers(self),
             settings=stage.world.settings,
             now=stage.clock,
         )

@@ -152,7 +152,7 @@ def test_the_metrics_of_a_rollover_count_what_was_recorded_and_nothing_twice(cau
     found = caught.metrics()
     assert found["rollover.started"] == {("expiry",): 1}
     assert found["rollover.ended"] == {("done", "expiry"): 1}
-    assert found["rollover.sweep.completed"] == {(): 1}
+    assert found["rollover.timer.completed"] == {("sweep_certificates",): 1, ("resume_rollovers",): 1}
     assert found["rollover.sweep.targets"] == {("begun",): 1}
     assert found["rollover.resume.due"] == {(): (1, 1)}
     runs = {key: count for key, (_, count) in found["rollover.step.duration"].items()}

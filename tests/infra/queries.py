@@ -15,6 +15,7 @@ from scripts.bicep import read_folder
 from shared.events import LogEvent
 from shared.rollover import Outcome, Plan, Step, Verdict
 from shared.telemetry import CAME, FIELDS, METRICS, SPANS, Metric, SpanName
+from shared.timers import Timer
 from shared.triage import Class
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,7 @@ VALUES = {
     "verdict": {kind.__name__ for kind in get_args(Verdict)} | {"Raised", "LostRace"},
     "came": {*CAME},
     "finding": {*Class},
+    "timer": {*Timer},
 }
 TEXT = r'"(?:[^"\\]|\\.)*"'
 

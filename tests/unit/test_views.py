@@ -10,6 +10,7 @@ import pytest
 from shared.errors import BadInput, NotFound
 from shared.rollover import Outcome, Step
 from shared.rows import History
+from shared.timers import Timer
 from shared.views import list_rollovers, show_rollover
 from tests.builders import DEVICE, NEW, OLD, a_rollover, begin_next
 from tests.certificates import NOW
@@ -75,6 +76,15 @@ def test_a_filter_that_there_is_not_is_refused_with_those_there_are_and_without_
 def test_a_status_that_there_is_not_is_refused_with_those_there_are():
     with pytest.raises(BadInput, match=r"'finished'.*running, waiting, done, refused, needs_person"):
         list_rollovers({"status": "finished"}, a_world().services)
+
+
+def test_the_age_of_the_last_complete_run_of_each_timer_is_shown():
+    world = a_world()
+    world.services.timers.note_completed(Timer.SWEEP, NOW, NOW + timedelta(seconds=80))
+    world.clock.time = NOW + timedelta(hours=3)
+    sweep, *others = list_rollovers({}, world.services)["timers"]
+    assert (sweep["timer"], sweep["took_seconds"], sweep["age_seconds"]) == ("sweep_certificates", 80, 3 * 3600 - 80)
+    assert {one["completed_at"] for one in others} == {None}, "they never came to an end"
 
 
 def test_inputs_that_could_not_be_used_are_listed():

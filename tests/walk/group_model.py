@@ -27,6 +27,7 @@ from shared.rollover import Plan, Rollover, Step
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import carry_out
+from shared.timers import Timers
 from tests.builders import EFFECTS
 from tests.certificates import NOW, a_ca
 from tests.fakes import (
@@ -197,6 +198,7 @@ class GroupState:
             previews=Previews(watched),
             devices=Devices(watched),
             looks=Looks(watched),
+            timers=Timers(watched),
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),

@@ -27,6 +27,7 @@ from shared.rollover import Rollover, Step
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import Effect, carry_out
+from shared.timers import Timers
 from tests.certificates import NOW, generation
 from tests.fakes import (
     HUB,
@@ -133,6 +134,7 @@ class State:
             previews=Previews(watched),
             devices=Devices(watched),
             looks=Looks(watched),
+            timers=Timers(watched),
             nudges=watched,
             topic=RecordedTopic(),
             callers=InMemoryCallers(),
