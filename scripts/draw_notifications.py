@@ -40,6 +40,10 @@ WHEN: Mapping[Lifecycle, str] = {
     " and **nothing is contained until then**",
     Lifecycle.GLASS_BROKEN: "somebody went on without that second person",
     Lifecycle.BREACHED_CERTIFICATE_TRIED: "the hub refused a device that is contained and not back; at most hourly",
+    Lifecycle.DRIFTED: "DPS or hub do not hold what a rollover left there: `reason` says what, `nextStep` what to do;"
+    " nothing was done; again when it is still so after a day without a look",
+    Lifecycle.COMPROMISED_BACK: "what was contained is accepted again: a compromised certificate is back, or a device"
+    " that is kept out is let in; nothing was done",
     Lifecycle.BREACH_NOMINATED: "the hub accepts a certificate that nobody here issued; nothing was done; again every"
     " day while it holds",
 }

@@ -57,12 +57,13 @@ SAID_AGAIN_AFTER = timedelta(hours=24)
 
 def announce_once(
     kind: Lifecycle, source: str, subject: str, why: str, data: Mapping[str, str], services: Services
-) -> None:
-    """Note something that belongs to no rollover in the ledger, and tell the topic once a day while it holds."""
+) -> bool:
+    """Note something that belongs to no open rollover in the ledger, and tell the topic once a day while it holds;
+    whether it was time to tell."""
     known = services.ledger.refused_input(source, subject, why)
     still = known is not None and services.now() - known.last_seen < SAID_AGAIN_AFTER
     announced = known is not None and known.announced and still
-    if not announced:
+    if is_news := not announced:
         try:
             event_id = f"{source}/{subject}/{services.now():%Y%m%dT%H%M%S}"
             told = {"urgency": urgency(kind), **data, "reason": why}
@@ -72,6 +73,7 @@ def announce_once(
             measure(Metric.ANNOUNCE_FAILED)
             log(LogEvent.ANNOUNCE_FAILED, subject=subject, why=str(error))
     services.ledger.note_refused(source, subject, why, services.now(), announced=announced)
+    return is_news
 
 
 _WAITS = Lifecycle.WAITING_TOO_LONG

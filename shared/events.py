@@ -48,6 +48,7 @@ class LogEvent(StrEnum):
     FLEET_THROTTLED = "fleet_throttled"
     WAITING_TOO_LONG = "waiting_too_long"
     WAVE_OPENED = "wave_opened"
+    DRIFTED = "drifted"
 
 
 class Lifecycle(StrEnum):
@@ -67,6 +68,8 @@ class Lifecycle(StrEnum):
     GLASS_BROKEN = "Rollover.GlassBroken"
     BREACHED_CERTIFICATE_TRIED = "Rollover.BreachedCertificateTried"
     BREACH_NOMINATED = "Rollover.BreachNominated"
+    DRIFTED = "Rollover.Drifted"
+    COMPROMISED_BACK = "Rollover.CompromisedBack"
 
 
 class Urgency(StrEnum):
@@ -85,10 +88,16 @@ _TICKETS: set[str] = {
     Lifecycle.NEEDS_PERSON,
     Lifecycle.CANNOT_BEGIN,
     Lifecycle.WAITING_TOO_LONG,
+    Lifecycle.DRIFTED,
     Lifecycle.BREACHED_CERTIFICATE_TRIED,
 }
 _PAGES_OF_A_BREACH: set[str] = {Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON, Lifecycle.WAITING_TOO_LONG}
-_PAGES: set[str] = {Lifecycle.APPROVAL_NEEDED, Lifecycle.GLASS_BROKEN, Lifecycle.BREACH_NOMINATED}
+_PAGES: set[str] = {
+    Lifecycle.APPROVAL_NEEDED,
+    Lifecycle.GLASS_BROKEN,
+    Lifecycle.BREACH_NOMINATED,
+    Lifecycle.COMPROMISED_BACK,
+}
 
 
 def urgency(kind: str, *, contains: bool = False) -> Urgency:
@@ -129,6 +138,7 @@ _WARNINGS = {
     LogEvent.HUB_SIZE_UNREAD,
     LogEvent.TELEMETRY_FAILED,
     LogEvent.WAITING_TOO_LONG,
+    LogEvent.DRIFTED,
 }
 
 

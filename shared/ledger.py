@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol
 
 from shared.chain import sealed
@@ -73,10 +74,17 @@ class Table(Protocol):
         """
 
     def scan(
-        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+        self,
+        prefix: str,
+        *,
+        partition: str | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+        after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
-        open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open."""
+        open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open;
+        ``after``: of partitions behind that one."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,14 @@ class Ledger:
     def open(self) -> Iterator[Rollover]:
         """Every rollover that has not ended: one at most of each target."""
         return _readable(self._table.scan("rollover.", is_open=True))
+
+    def targets(self, after: str, most: int) -> list[str]:
+        """Partitions of the next targets behind the one called ``after``, in order."""
+        return [row["PartitionKey"] for row, _ in islice(self._table.scan("target", after=after), most)]
+
+    def rollovers_in(self, partition: str) -> list[Rollover]:
+        """All rollovers of a target, oldest first."""
+        return list(_readable(self._table.scan("rollover.", partition=partition)))
 
     def refused_input(self, source: str, subject: str, reason: str) -> RefusedInput | None:
         """The note of exactly this refusal, if there is one."""

@@ -42,7 +42,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.RESUMED: ("count",),
     LogEvent.POISONED: _TOLD,
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),
-    LogEvent.TARGET_FAILED: ("certificate", "device_id", "why"),
+    LogEvent.TARGET_FAILED: ("certificate", "device_id", "target", "why"),
     LogEvent.SOURCE_UNREAD: ("source", "why"),
     LogEvent.UNCOVERED: ("registration_id", "group_id", "ca_certificate", "ends", "why"),
     LogEvent.ROW_UNREADABLE: ("row", "why"),
@@ -61,6 +61,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.FLEET_THROTTLED: ("rollover_id", "work", "batch"),
     LogEvent.WAITING_TOO_LONG: (*_TOLD, "plan", "why", "next_action"),
     LogEvent.WAVE_OPENED: ("rollover_id", "wave", "devices"),
+    LogEvent.DRIFTED: ("rollover_id", "registration_id", "group_id", "finding", "why"),
 }
 """Every log event there is, with the fields that it may have."""
 
@@ -80,6 +81,7 @@ class Metric(StrEnum):
     SOONEST = "rollover.horizon.soonest"
     DUE = "rollover.resume.due"
     OVERDUE = "rollover.watch.overdue"
+    DRIFTS = "rollover.watch.drifts"
     POISONED = "rollover.poisoned"
     ANNOUNCE_FAILED = "rollover.announce.failed"
     REFUSALS = "rollover.refusals"
@@ -110,6 +112,7 @@ METRICS: Mapping[Metric, Instrument] = {
     Metric.SOONEST: Instrument("histogram", "s", "until the soonest end of a certificate in use, at each sweep"),
     Metric.DUE: Instrument("histogram", "{rollover}", "rollovers that were due at a turn of the clock"),
     Metric.OVERDUE: Instrument("histogram", "{rollover}", "rollovers that wait too long at a turn of the watch"),
+    Metric.DRIFTS: Instrument("counter", "{target}", "what was found not as a rollover left it", ("finding",)),
     Metric.POISONED: Instrument("counter", "{message}", "messages that failed five times", ("step",)),
     Metric.ANNOUNCE_FAILED: Instrument("counter", "{event}", "lifecycle events that the topic did not take"),
     Metric.REFUSALS: Instrument("counter", "{device}", "refused connects that were looked into", ("finding",)),

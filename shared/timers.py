@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.services import Services
 
 PARTITION = "timers"
+PLACE = "place"
 
 
 class Timer(StrEnum):
@@ -38,8 +39,18 @@ class Completed:
     took: timedelta
 
 
+@dataclass(frozen=True)
+class Place:
+    """How far a round of comparing is."""
+
+    after: str = ""
+    """The partition of the last target that was tried; empty between two rounds."""
+    began: datetime | None = None
+    """When the round began."""
+
+
 class Timers:
-    """One row for each timer, in the ledger's table."""
+    """One row for each timer, and one for the place, in the ledger's table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -59,6 +70,21 @@ class Timers:
         """A run came to its end just now."""
         took = int((now - began).total_seconds())
         self._put({"PartitionKey": PARTITION, "RowKey": timer.value, "completed_at": stamp(now), "took_seconds": took})
+
+    def place(self) -> Place:
+        """Where the watch goes on to compare."""
+        found = self._table.read(PARTITION, PLACE)
+        try:
+            if found is not None:
+                return Place(found[0]["after"], datetime.fromisoformat(found[0]["began"]))
+        except UNREADABLE:
+            pass  # a person edited it; the next round begins
+        return Place()
+
+    def go_on(self, after: str, began: datetime | None) -> None:
+        """From there, next time, in the round that began then."""
+        row = {"PartitionKey": PARTITION, "RowKey": PLACE, "after": after, "began": stamp(began) if began else ""}
+        self._put(row)
 
     def _put(self, row: Row) -> None:
         found = self._table.read(row["PartitionKey"], row["RowKey"])

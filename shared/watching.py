@@ -1,4 +1,4 @@
-"""Looks at what nobody nudges about: rollovers that wait too long. Says so, once, and never acts."""
+"""Looks for rollovers that wait too long: nobody nudges about what stands still. Says so, once, and never acts."""
 
 from dataclasses import replace
 

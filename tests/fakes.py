@@ -117,10 +117,18 @@ class InMemoryTable:
             yield {name: row[name] for name in columns or row if name in row}, str(version)
 
     def scan(
-        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+        self,
+        prefix: str,
+        *,
+        partition: str | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+        after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
-            if not key.startswith(prefix) or partition not in (None, where) or (is_open and not row["open"]):
+            if not key.startswith(prefix) or partition not in (None, where) or where <= after:
+                continue
+            if is_open and not row["open"]:
                 continue
             if due is None or (row["open"] and row["due_at"] <= due) or row["unpublished"]:
                 yield dict(row), str(version)

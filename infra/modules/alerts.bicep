@@ -99,6 +99,24 @@ var rules = [
     query: 'traces | where customDimensions.event == "waiting_too_long"'
   }
   {
+    name: 'compromised-back'
+    severity: 0
+    every: 'PT5M'
+    window: 'PT5M'
+    description: 'What was contained is accepted again: a compromised certificate is back at DPS or hub, or a device that is kept out is let in. Nothing was done: call the breach again.'
+    section: 'a-breach-is-not-contained'
+    query: 'traces | where customDimensions.event == "drifted" and tostring(customDimensions.finding) in ("compromised_back", "let_in_again")'
+  }
+  {
+    name: 'drifted'
+    severity: 2
+    every: 'PT15M'
+    window: 'PT15M'
+    description: 'DPS or hub do not hold what a rollover left there: somebody changed it. Nothing was done.'
+    section: 'the-hub-accepts-a-certificate-that-nobody-knows'
+    query: 'traces | where customDimensions.event == "drifted" and tostring(customDimensions.finding) in ("never_issued", "slots", "status", "gone")'
+  }
+  {
     name: 'poisoned'
     severity: 1
     every: 'PT5M'

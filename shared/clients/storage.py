@@ -86,7 +86,13 @@ class StoredTable:
         return [str(answer["etag"]) for answer in answers]
 
     def scan(
-        self, prefix: str, *, partition: str | None = None, due: str | None = None, is_open: bool = False
+        self,
+        prefix: str,
+        *,
+        partition: str | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+        after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         """Rows by key prefix, page after page, with ETags."""
         parts = []
@@ -94,6 +100,9 @@ class StoredTable:
         if partition is not None:
             parts.append("PartitionKey eq @partition")
             values["partition"] = partition
+        if after:
+            parts.append("PartitionKey gt @after")
+            values["after"] = after
         if prefix:
             parts.append("RowKey ge @first and RowKey lt @beyond")
             values["first"] = prefix

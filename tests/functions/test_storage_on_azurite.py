@@ -21,6 +21,7 @@ from shared.errors import Conflict
 from shared.ledger import Ledger, Write
 from shared.rollover import Outcome, Step
 from shared.rows import History
+from shared.timers import Completed, Place, Timer, Timers
 from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
 
@@ -128,6 +129,26 @@ def test_all_devices_that_are_known_are_listed(table):
     for device_id in ("a", "b#?"):
         devices.know(device_id, f"reg-{device_id}", "cert")
     assert devices.all() == {"a": Device("reg-a", "cert"), "b#?": Device("reg-b#?", "cert")}
+
+
+def test_targets_are_found_slice_by_slice(ledger, table):
+    for device in ("dev-04", "dev-01", "dev-03", "dev-02", "dev-02"):
+        begin_next(ledger, a_rollover(registration_id=device, id=""), RECORD)
+    Timers(table).note_completed(Timer.WATCH, NOW, NOW)
+    Timers(table).go_on("individual.dev-01", NOW)
+    assert ledger.targets("", 3) == [f"individual.dev-0{number}" for number in (1, 2, 3)]
+    assert ledger.targets("individual.dev-03", 3) == ["individual.dev-04"]
+    assert len(ledger.rollovers_in("individual.dev-02")) == 2
+
+
+def test_what_timers_remember_comes_back(table):
+    timers = Timers(table)
+    assert (timers.completed(Timer.SWEEP), timers.place()) == (None, Place())
+    for minute in (1, 2):
+        timers.note_completed(Timer.SWEEP, NOW, NOW + timedelta(minutes=minute))
+        timers.go_on(f"individual.dev-{minute}", NOW)
+    assert timers.completed(Timer.SWEEP) == Completed(NOW + timedelta(minutes=2), timedelta(minutes=2))
+    assert timers.place() == Place("individual.dev-2", NOW)
 
 
 def test_rollovers_are_found_by_target_and_history_by_rollover(ledger):

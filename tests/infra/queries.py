@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from scripts.bicep import read_folder
+from shared.drift import Finding
 from shared.events import LogEvent
 from shared.rollover import Outcome, Plan, Step, Verdict
 from shared.telemetry import CAME, FIELDS, METRICS, SPANS, Metric, SpanName
@@ -42,7 +43,7 @@ VALUES = {
     "outcome": {*Outcome},
     "verdict": {kind.__name__ for kind in get_args(Verdict)} | {"Raised", "LostRace"},
     "came": {*CAME},
-    "finding": {*Class},
+    "finding": {*Class, *Finding},
     "timer": {*Timer},
 }
 TEXT = r'"(?:[^"\\]|\\.)*"'

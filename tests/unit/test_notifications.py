@@ -30,7 +30,12 @@ def test_a_note_belongs_to_a_kind(kind):
 
 def test_somebody_gets_up_for_what_lets_a_thief_in_and_for_nothing_else():
     pages = {kind for kind in Lifecycle if urgency(kind) is Urgency.PAGE}
-    assert pages == {Lifecycle.APPROVAL_NEEDED, Lifecycle.GLASS_BROKEN, Lifecycle.BREACH_NOMINATED}
+    assert pages == {
+        Lifecycle.APPROVAL_NEEDED,
+        Lifecycle.GLASS_BROKEN,
+        Lifecycle.BREACH_NOMINATED,
+        Lifecycle.COMPROMISED_BACK,
+    }
     of_a_breach = {kind for kind in Lifecycle if urgency(kind, contains=True) is Urgency.PAGE}
     assert of_a_breach - pages == {Lifecycle.REFUSED, Lifecycle.NEEDS_PERSON, Lifecycle.WAITING_TOO_LONG}
 
