@@ -24,7 +24,7 @@ PLACE = "place"
 
 
 class Timer(StrEnum):
-    """The timers, by the name of their function."""
+    """The timers that rollovers rely on, by the name of their function."""
 
     SWEEP = "sweep_certificates"
     RESUME = "resume_rollovers"

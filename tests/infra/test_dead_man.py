@@ -130,7 +130,11 @@ def test_the_alert_fires_within_its_window_once_no_run_ends_any_more(
     assert completed.at == start + dies - every_run, "the row tells the last run that came to its end"
 
 
+WITHOUT = {"keep_pins"}
+"""Without it a breach of a group is narrowed less, and says so; nothing stands still."""
+
+
 def test_every_timer_has_its_dead_man():
     golden = json.loads((rules.ROOT / "tests" / "functions" / "function_app.json").read_text())
     timers = {name for name, one in golden.items() if one["bindings"][0]["type"] == "timerTrigger"}
-    assert timers == set(Timer) == {timer for timer, _, _ in TIMERS.values()}
+    assert timers - WITHOUT == set(Timer) == {timer for timer, _, _ in TIMERS.values()}
