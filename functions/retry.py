@@ -4,7 +4,7 @@ import azure.functions as func
 
 from shared.api import Answer, Asked, respond
 from shared.body import accepted_routes, only, required_text
-from shared.operating import OPERATE, retry
+from shared.operating import OPERATE, retry, why_nothing
 from shared.views import accepted
 
 bp = func.Blueprint()
@@ -22,4 +22,6 @@ def take_call(asked: Asked) -> Answer:
     """Carry it out for a caller who may."""
     only(asked.body, "reason", "accept_escape_routes")
     reason = required_text(asked.body, "reason")
-    return accepted(retry(asked.route["id"], reason, accepted_routes(asked.body), asked.caller, asked.services))
+    before = asked.services.ledger.read(asked.route["id"])
+    again = retry(before.id, reason, accepted_routes(asked.body), asked.caller, asked.services)
+    return accepted(again, why_nothing(before))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared import decide_breach, decide_expiry, decide_group, decide_group_breach
-from shared.rollover import Act, NeedsPerson, Plan, Refuse, Rollover, Step, Verdict, Wait
+from shared.rollover import UNDONE_OFTEN, Act, Back, NeedsPerson, Plan, Refuse, Rollover, Step, Verdict, Wait
 from shared.seen import Observation, Policy, Sources
 
 
@@ -37,7 +37,7 @@ def decide(step: Step, rollover: Rollover, seen: Observation, policy: Policy) ->
             f"{step.value} acted {rollover.acts} times and what it establishes still does not hold: {verdict.why}",
             decide_expiry.ACTING_DOES_NOT_HELP if expiry else decide_breach.ACTING_DOES_NOT_HELP,
         )
-    if isinstance(verdict, Wait):
+    if isinstance(verdict, Wait) or (isinstance(verdict, Back) and rollover.backs >= UNDONE_OFTEN):
         return bounded(verdict, rollover, seen.now, policy)
     return verdict
 
@@ -49,8 +49,8 @@ def _unapproved(rollover: Rollover, now: datetime) -> Verdict:
     return Refuse("no second person approved it in time; nothing was done", "call the breach again")
 
 
-def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Verdict:
-    """The wait, or a call for a person when it has lasted too long: no rollover waits for ever."""
+def bounded(wait: Wait | Back, rollover: Rollover, now: datetime, policy: Policy) -> Verdict:
+    """The wait, or the way back, or a call for a person when it has lasted too long: no rollover goes on for ever."""
     began = rollover.reopened_at or rollover.started_at
     if rollover.plan.expires:
         since, given = max(rollover.outgoing.not_after, began), "after the outgoing certificate's end"
@@ -60,6 +60,9 @@ def bounded(wait: Wait, rollover: Rollover, now: datetime, policy: Policy) -> Ve
         next_step = "mend what it waits for, then POST /api/rollovers/{id}/retry"
     deadline = since + policy.straggler_grace
     if now < deadline:
-        return replace(wait, delay=min(wait.delay, deadline - now))
+        return replace(wait, delay=min(wait.delay, deadline - now)) if isinstance(wait, Wait) else wait
+    if isinstance(wait, Back):
+        why = f"still undone again and again, {policy.straggler_grace.days} days {given}: {wait.why}"
+        return NeedsPerson(why, "find out who or what changes what it did, and stop that; then " + next_step)
     why = f"still waiting {policy.straggler_grace.days} days {given}: {wait.why}"
     return NeedsPerson(why, wait.next_step or next_step)

@@ -87,6 +87,8 @@ class Batch:
     """Turns since something was done last."""
     refused: int = 0
     """How often a call for all of it was refused as a whole."""
+    surprises: int = 0
+    """How often a turn ended in an exception that nobody thought of."""
     etag: str = ""
 
     @property
@@ -222,7 +224,9 @@ def batch_row(head: Head, batch: Batch) -> Row:
         "first_asked_at": stamp(batch.first_asked_at) if batch.first_asked_at else "",
         "names": json.dumps(named),
         "digest": hashlib.sha256(text.encode()).hexdigest(),
-        "facts": json.dumps({"asks": batch.asks, "turns": batch.turns, "refused": batch.refused}),
+        "facts": json.dumps(
+            {"asks": batch.asks, "turns": batch.turns, "refused": batch.refused, "surprises": batch.surprises}
+        ),
         "parts": len(parts),
         **{f"devices{number}": part for number, part in enumerate(parts)},
     }
@@ -240,7 +244,7 @@ def batch_from_row(row: Mapping[str, Any], etag: str) -> Batch:
         asked_at=_time(row["asked_at"]),
         first_asked_at=_time(row["first_asked_at"]),
         etag=etag,
-        **json.loads(row["facts"]),
+        **{name: fact for name, fact in json.loads(row["facts"]).items() if name in Batch.__dataclass_fields__},
     )
 
 

@@ -19,7 +19,7 @@ from shared.fleet_listing import list_on
 from shared.fleet_moments import first_moments
 from shared.fleet_opening import know_leaves, open_waves
 from shared.fleet_restore import restore
-from shared.fleet_rows import Head
+from shared.fleet_rows import Batch, Head, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.fleet_waves import wave
 from shared.lines import HORIZON, Lane
@@ -29,6 +29,7 @@ from shared.rollover import Rollover, Step
 from shared.services import Services
 from shared.starting import hasten
 from shared.stepping import ROLE_PATIENCE, refuse_input
+from shared.telemetry import Metric, measure
 
 LEASE = timedelta(minutes=2)
 """Longer than a turn takes."""
@@ -38,6 +39,8 @@ TURN = HORIZON / 2
 IDLE = timedelta(minutes=1)
 SAME_TROUBLE = timedelta(minutes=10)
 TRIES = 20
+SURPRISES = 5
+"""Turns of a batch that may end in an exception that nobody thought of, as many as a message has tries (host.json)."""
 
 TURNS: Mapping[Work, Callable[[Turn], Turned]] = {
     Work.EVICT: evict,
@@ -187,7 +190,23 @@ def run_batch(rollover: Rollover, work: Work, number: int, services: Services) -
     except RolloverError as error:
         _trouble(rollover, work, str(error), services)
         turned = Turned(batch, FIRST[work], after=IDLE)
+    except Exception as error:
+        _surprised(rollover, head, batch, error, services)
+        raise
     _settle(rollover, head, turned, services)
+
+
+def _surprised(rollover: Rollover, head: Head, batch: Batch, error: Exception, services: Services) -> None:
+    """Counted in the batch, for its message comes back before its lease is over and so never gets to poison. In the end
+    its devices are given up, with the reason, and hold up no others: the step names them to a person.
+    """
+    batch = replace(batch, surprises=batch.surprises + 1)
+    if batch.surprises >= SURPRISES:
+        measure(Metric.POISONED, step=head.work.step)
+        log(LogEvent.POISONED, rollover_id=rollover.id, group_id=rollover.group_id, step=head.work.step)
+        why = f"its batch failed {batch.surprises} times: {type(error).__name__}"
+        batch = batch.with_devices({one.device_id: one.ended(Standing.LEFT, why) for one in batch.open})
+    _settle(rollover, head, Turned(batch, FIRST[head.work], after=IDLE), services)
 
 
 def _settle(rollover: Rollover, head: Head, turned: Turned, services: Services) -> None:

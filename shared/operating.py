@@ -91,6 +91,17 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
     return rollover
 
 
+def why_nothing(rollover: Rollover) -> str | None:
+    """Why a retry of this rollover does nothing; None when it does something."""
+    if rollover.outcome is not None:
+        return None
+    if rollover.awaits_approval:
+        return "nothing was changed: it is open, and waits for a second person to approve it"
+    waits = f"it waits: {rollover.waiting_for}" if rollover.waiting_for else "it is being carried out"
+    looks = f"; it looks again at {rollover.due_at:%Y-%m-%d %H:%M:%SZ}" if rollover.due_at else ""
+    return f"nothing was changed: it is open and goes on by itself; {waits}{looks}"
+
+
 def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:
     """A second person agrees, to all of the incident at once; the doors are shut before this returns.
 

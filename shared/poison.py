@@ -15,26 +15,32 @@ from shared.tracing import continuing
 
 
 def report(step: Step, message: bytes, services: Services) -> None:
-    """Mark the rollover of a poisoned message "needs a person", unless it has gone on in the meantime."""
+    """Mark the rollover of a poisoned message "needs a person", unless it has gone on in the meantime.
+
+    The message of a work on a fleet (``<rollover>/<work>/<batch>``) fails so often only where the work's rows cannot be
+    read or written: what goes wrong in a turn, the batch counts by itself (``shared.fleet_work``).
+    """
     try:
-        rollover = services.ledger.read(decode_nudge(message))
+        rollover_id, _, work = decode_nudge(message).partition("/")
+        rollover = services.ledger.read(rollover_id)
     except (BadInput, NotFound) as error:
         refuse_input(f"queue {step.queue}-poison", message, str(error), services)
         return
     measure(Metric.POISONED, step=step)
     with continuing(rollover, SpanName.POISON, step=step):
         log(LogEvent.POISONED, rollover_id=rollover.id, registration_id=rollover.registration_id, step=step)
-        _mark(step, rollover, services)
+        _mark(step, work, rollover, services)
 
 
-def _mark(step: Step, rollover: Rollover, services: Services) -> None:
+def _mark(step: Step, work: str, rollover: Rollover, services: Services) -> None:
     now = services.now()
-    went_on = rollover.waiting_for is not None and not rollover.is_due(now)
+    # A rollover waits for its work, whether or not that goes on.
+    went_on = rollover.waiting_for is not None and not rollover.is_due(now) and not work
     if rollover.next_step is not step or went_on:
         return
     again = "the sweep begins the rollover again" if rollover.plan.expires else "then retry the rollover"
     verdict = NeedsPerson(
-        f"step {step} failed again and again without a verdict",
+        f"step {step}{f', work {work},' if work else ''} failed again and again without a verdict",
         f"look for the exceptions of the function {step} with this rollover's ID, mend the cause; {again}",
     )
     new = advance(rollover, verdict, now)

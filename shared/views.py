@@ -105,8 +105,8 @@ def _contained_at(rollover: Rollover, history: list[History]) -> datetime | None
     return said[-1] if rollover.contained and said else None
 
 
-def accepted(rollover: Rollover) -> Answer:
-    """What a call gets that a rollover carries out."""
+def accepted(rollover: Rollover, note: str | None = None) -> Answer:
+    """What a call gets that a rollover carries out; ``note`` where the call itself did nothing."""
     url = _url(rollover)
     body: dict[str, Any] = {
         "id": rollover.id,
@@ -116,6 +116,8 @@ def accepted(rollover: Rollover) -> Answer:
     }
     if rollover.incident is not None and rollover.incident.leaf:
         body["warning"] = READMITS
+    if note:
+        body["note"] = note
     return Answer(body, 202, {"Location": url})
 
 
