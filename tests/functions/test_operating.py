@@ -212,6 +212,28 @@ def test_a_retry_of_what_is_open_changes_nothing(http):
     assert http.get(FIRST).json == before
 
 
+def test_a_retry_of_what_is_open_says_why_it_does_nothing(http):
+    http.world.vault.issues = lambda _: None
+    breach(http)
+    assert "it is being carried out" in http.post(f"{FIRST}/retry", reason="x").json["note"]
+    deliver_all(http.world)
+    note = http.post(f"{FIRST}/retry", reason="x").json["note"]
+    assert note.startswith("nothing was changed: it is open and goes on by itself; it waits: ")
+    assert "looks again at 2026-" in note
+
+
+def test_a_retry_that_does_something_needs_no_such_note(http):
+    _needs_person(http)
+    http.world.dps.grouped.clear()
+    assert "note" not in http.post(f"{FIRST}/retry", reason="the group is gone").json
+
+
+def test_a_retry_cannot_take_the_place_of_an_approval(http):
+    http.world.settings = replace(http.world.settings, breach_fuse=0)
+    breach(http)
+    assert "a second person" in http.post(f"{FIRST}/retry", reason="x").json["note"]
+
+
 def test_what_is_done_or_preempted_or_not_the_latest_is_not_retried(http):
     begin(http.world)
     breach(http)

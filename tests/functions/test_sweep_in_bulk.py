@@ -18,6 +18,7 @@ from shared.starting import start_rollover
 from shared.surveying import survey
 from shared.sweeping import sweep, without_tracking
 from shared.target import Due
+from shared.timers import Timer, completing
 from tests.builders import DEVICE, EXPIRED, NEW, OLD, STRANGER
 from tests.certificates import NOW, generation
 from tests.counted import counting
@@ -146,10 +147,11 @@ def test_a_list_of_the_vault_that_breaks_off_is_named_and_what_it_gave_begins():
     world = a_fleet(10, 10)
     certificates = world.vault.certificates
     world.vault.certificates = lambda: broken_off(certificates(), 4, ServiceUnavailable("Key Vault answered 503"))
-    with emitting() as emitted, pytest.raises(ServiceUnavailable):
+    with emitting() as emitted, pytest.raises(ServiceUnavailable), completing(Timer.SWEEP, world.services):
         sweep(world.services)
     assert len(list(world.services.ledger.rollovers())) == 4
-    assert "rollover.sweep.completed" not in emitted.metrics(), "the dead-man alert must not think that all is well"
+    assert "rollover.timer.completed" not in emitted.metrics(), "the dead-man alert must not think that all is well"
+    assert world.services.timers.completed(Timer.SWEEP) is None
     [refused] = world.services.ledger.refused_inputs()
     assert refused.subject == "the certificates of the vault"
 
