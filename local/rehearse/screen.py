@@ -211,16 +211,15 @@ def _show_breaches(console: Console, breaches: Sequence[Mapping[str, Any]]) -> N
 
 
 def _show_events(console: Console, events: Mapping[str, Any]) -> None:
-    """What became of the vault's events."""
+    """What became of the vault's events, and of the certificates that they were about."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    titles = ("vault events", "dropped", "deliveries", "out of order", "certificates", "rolled once", "begun by")
-    for title in titles:
-        table.add_column(title, justify="left" if title == "begun by" else "right", no_wrap=True)
+    for title in ("events", "dropped", "delivered", "out of order", "rolled once"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("begun by", no_wrap=True)
     once, certificates = events["rolled_once"], events["certificates"]
     table.add_row(
         *(str(events[name]) for name in ("sent", "dropped", "delivered", "out_of_order")),
-        str(certificates),
-        Text(str(once), "" if once == certificates else "bold red"),
+        Text(f"{once} of {certificates}", "" if once == certificates else "bold red"),
         ", ".join(f"{who}: {times}" for who, times in events["begun_by"].items()),
     )
     console.print(table)

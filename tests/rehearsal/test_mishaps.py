@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from local.rehearse.mishaps import Mishap, MishapFacts, Roll, mishap_facts
 from local.rehearse.report import Played, make_report, page_of
 from local.rehearse.scenario import Found
+from local.rehearse.screen import show_report
 from tests.rehearsal.notes import NEW, OLD, UNTIL, Notes
 
 NAME = "Meter-01"
@@ -125,3 +127,13 @@ def test_the_page_tells_what_became_of_the_events() -> None:
     page = page_of(report_of(noisy()))
     assert "Each event was delivered 2 times on request" in page
     assert "Every event was dropped on request" in page_of(report_of(lost("dropped")))
+
+
+def test_the_closing_table_fits_a_terminal_of_eighty_columns() -> None:
+    console = Console(width=80, color_system=None, highlight=False)
+    with console.capture() as shown:
+        show_report(console, report_of(noisy()), [])
+    lines = shown.get().splitlines()
+    [head] = [number for number, line in enumerate(lines) if line.startswith("events")]
+    assert lines[head].rstrip().endswith("rolled once  begun by")
+    assert lines[head + 1].split() == ["2", "0", "5", "1", "1", "of", "1", "event:", "1"]
