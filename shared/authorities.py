@@ -1,8 +1,10 @@
 """Reads the CA certificates of the DPS, with their contents as far as somebody has them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.authority import DpsCertificate
+from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.services import Services
 from shared.tags import CA_TAG
 
@@ -17,7 +19,25 @@ def read_authorities(services: Services, certificate_name: str) -> tuple[DpsCert
     Raises:
         ServiceUnavailable, ServiceRefused.
     """
+    return _complete(services.authorities.all(), services, certificate_name)
+
+
+def read_authorities_alone(
+    services: Services, certificate_name: str
+) -> tuple[tuple[DpsCertificate, ...], ServiceUnavailable | ServiceRefused | None]:
+    """The same where the vault may be down: then without the contents that only it has, and why it could not be read.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused: Resource Manager cannot be read.
+    """
     found = services.authorities.all()
+    try:
+        return _complete(found, services, certificate_name), None
+    except (ServiceUnavailable, ServiceRefused) as error:
+        return tuple(found), error
+
+
+def _complete(found: Sequence[DpsCertificate], services: Services, certificate_name: str) -> tuple[DpsCertificate, ...]:
     if all(one.certificate is not None for one in found):
         return tuple(found)
     versions = {name: services.vault.versions(name) for name in _names_above(certificate_name, services)}

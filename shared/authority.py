@@ -4,6 +4,7 @@ Groups name it (a *CA reference*), and every chain that DPS admits must reach on
 hold its key, or vouched for it on upload (azure-docs how-to-verify-certificates).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -53,3 +54,8 @@ class DpsCertificate:
         return Enrolled(
             one.sha1_thumbprint, one.sha256_thumbprint, one.not_after, one.subject, one.issuer, one.not_before
         )
+
+
+def keys_in(authorities: Iterable[DpsCertificate]) -> dict[str, str]:
+    """SHA-1 thumbprint → SHA-256 of the public key, of those whose contents are known."""
+    return {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}

@@ -14,15 +14,14 @@ from shared.breach_call import Asking, parse_asking
 from shared.callers import Caller
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
+from shared.group_preview import Counted, count_group, shown_group
 from shared.group_targets import (
-    Counted,
     GroupTarget,
-    count_group,
+    check_all_known,
     group_restores,
     look_at_group,
     scope_of_group,
     select_groups,
-    shown_group,
 )
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
@@ -152,9 +151,11 @@ def _individuals(asking: Asking, thumbprint: str | None, services: Services, *, 
     try:
         enrollments = select(asking.selector, services)
     except NotFound:
-        if alone:
-            raise
-        return []
+        if not alone:
+            return []
+        if thumbprint is not None:
+            check_all_known(services)
+        raise
     for enrollment in enrollments:
         slots = slots_of(asking.compromised, enrollment, thumbprint)
         last = services.ledger.last(enrollment.registration_id)

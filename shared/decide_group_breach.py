@@ -37,7 +37,13 @@ LOOKS_AT: Mapping[Step, Sources] = {
     Step.DISABLE_ENROLLMENT: Sources(group=True),
     Step.REMOVE_HUB_REGISTRATION: Sources(group=True, fleet="evict"),
     Step.VERIFY_CONTAINMENT: Sources(
-        vault=True, group=True, authorities=True, fleet="check", holders=True, groups_when_out=True
+        vault=True,
+        vault_may_be_down=True,
+        group=True,
+        authorities=True,
+        fleet="check",
+        holders=True,
+        groups_when_out=True,
     ),
     Step.ISSUE_CERTIFICATE: Sources(vault=True, group=True, authorities=True),
     Step.ADD_CA_CERTIFICATE: Sources(vault=True, group=True, authorities=True),
@@ -172,12 +178,13 @@ def _problems(r: Rollover, group: Group, seen: Observation, policy: Policy) -> l
         return ["it is gone from the vault"]
     problems = [] if seen.latest.enabled else ["it is disabled"]
     incoming = seen.latest.certificate
-    if any(one.public_key_sha256 == incoming.public_key_sha256 for one in r.leaving):
+    leaving = [one.with_key(seen.keys.get(one.sha1_thumbprint)) for one in r.leaving]
+    if any(one.public_key_sha256 == incoming.public_key_sha256 for one in leaving):
         problems.append("it has a compromised key; a replacement needs a new key")
     named = {one.subject for one in r.leaving if not is_same(one, incoming)}
     if incoming.subject != incoming.issuer and incoming.issuer in named and _signed_by_leaving(r, seen):
         problems.append(f"it was issued by the compromised CA, {incoming.issuer}")
-    return problems + problems_of_anchor(incoming, r.leaving, trust_of(seen, group, policy))
+    return problems + problems_of_anchor(incoming, leaving, trust_of(seen, group, policy))
 
 
 def _signed_by_leaving(r: Rollover, seen: Observation) -> bool:

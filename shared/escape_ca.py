@@ -11,7 +11,7 @@ keeps its own key. It is named all the same, uncertain, for nothing that is unde
 
 from collections.abc import Iterator, Sequence
 
-from shared.authority import DpsCertificate
+from shared.authority import DpsCertificate, keys_in
 from shared.certificate import Certificate, Outgoing, Thumbprints, is_among, is_same
 from shared.enrollment import Enrolled
 from shared.escape import Route
@@ -41,7 +41,7 @@ def routes_of_ca(
         by_authority: device IDs of hub identities that take any leaf of a CA that the hub knows.
         about_to_go: the compromised certificates leave the group's slots now; else they count as out where they are.
     """
-    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
+    keys = keys_in(authorities)
     if latest is not None:
         keys[latest.sha1_thumbprint] = latest.public_key_sha256
     held = distinct(group.anchors(authorities)) if group else []

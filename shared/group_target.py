@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from shared.authority import DpsCertificate
+from shared.authority import DpsCertificate, keys_in
 from shared.certificate import is_near_expiry, is_same
 from shared.enrollment import Enrolled, Slot
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
@@ -55,7 +55,7 @@ def decide_group_start(
         return CannotBegin("the group trusts no certificate in either slot")
     newest = latest.certificate
     others = [one for one in trusted if not is_same(one, newest)]
-    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
+    keys = keys_in(authorities)
     keys |= {sha1: key for sha1, key in versions.items() if key}
     keys[newest.sha1_thumbprint] = newest.public_key_sha256
     near = is_near_expiry(newest.not_before, newest.not_after, now, window=due.window, share=due.share)

@@ -3,29 +3,28 @@
 Pure but for ``select_groups`` and ``look_at_group``.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from shared.authorities import read_authorities
-from shared.authority import DpsCertificate
+from shared.authorities import read_authorities, read_authorities_alone
+from shared.authority import DpsCertificate, keys_in
 from shared.breach_call import Asking
-from shared.certificate import Outgoing, is_among
+from shared.certificate import Outgoing
 from shared.chain_of_trust import Trust, problems_of_anchor
 from shared.enrollment import Enrolled, Slot
-from shared.errors import BadInput, NotFound, ServiceRefused, Unsuitable
+from shared.errors import BadInput, NotFound, ServiceRefused, ServiceUnavailable, Unsuitable
 from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
 from shared.incident import Incident, Mode
-from shared.rollover import PLANS, Outcome, Plan, Rollover, does_already
+from shared.replacement import InVault, look_in_vault_for_group, name_for_group
+from shared.rollover import PLANS, Outcome, Plan, Rollover
 from shared.selecting import Selector, unfinished
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.suspects import Scope, scope_of
-from shared.tags import certificate_for_group, group_of
-from shared.targets import shown_of_any
+from shared.tags import group_of
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,16 @@ class GroupTarget:
 
     group: Group
     anchors: Mapping[Slot, Enrolled | None]
-    certificate_name: str
+    vault: InVault
     compromised: tuple[Outgoing, ...]
-    latest: Tagged | None
     problems: tuple[str, ...]
     """Why the vault's latest version cannot be what the group trusts instead."""
     last: Rollover | None
     routes: tuple[Route, ...]
     users: tuple[str, ...]
     """Other groups, in words, that need what leaves the DPS."""
+    unread: str | None = None
+    """Why the CA certificates of the DPS could not be read; then what other groups name is not among the routes."""
     scope: Scope | None = None
     """Whom the call would evict first, or only; None where it says no time of the theft."""
 
@@ -84,7 +84,7 @@ class GroupTarget:
             registration_id="",
             device_id="",
             group_id=self.group.enrollment_group_id,
-            certificate_name=self.certificate_name,
+            certificate_name=self.vault.name,
             cause=f"breach call of {who}",
             started_at=now,
             outgoing=self.compromised[0],
@@ -137,27 +137,52 @@ def select_groups(selector: Selector, services: Services) -> list[Group]:
 
 def _of_thumbprint(thumbprint: str, services: Services) -> list[Group]:
     groups = list(services.provisioning.groups())
-    authorities = authorities_for(groups, services)
+    known = known_authorities(services)
     found = []
     for group in groups:
-        held = any(thumbprint in (one.sha1_thumbprint, one.sha256_thumbprint) for one in _held(group, authorities))
+        held = any(thumbprint in (one.sha1_thumbprint, one.sha256_thumbprint) for one in _held(group, known))
         if held or unfinished(services.ledger.last_of_group(group.enrollment_group_id), thumbprint):
             found.append(group)
     # A query's answer may be late; each is read again by itself.
     return [one for one in (services.provisioning.group(group.enrollment_group_id) for group in found) if one]
 
 
-def _held(group: Group, authorities: Sequence[DpsCertificate]) -> list[Enrolled]:
-    return distinct(group.anchors(authorities))
+def check_all_known(services: Services) -> None:
+    """See that a thumbprint that nothing is found by is not that of a CA certificate which a group names.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused: what groups name cannot be read.
+    """
+    if any(one.by_reference for one in services.provisioning.groups()):
+        read_authorities(services, "")
 
 
-def authorities_for(groups: Sequence[Group], services: Services, name: str = "") -> tuple[DpsCertificate, ...]:
-    """The CA certificates of the DPS; none where the app is not told of its DPS resource and no group names one."""
-    if any(one.by_reference for one in groups):
-        return read_authorities(services, name)
-    with suppress(ServiceRefused):
-        return read_authorities(services, name)
-    return ()
+def _held(group: Group, known: "KnownAuthorities") -> list[Enrolled]:
+    return distinct(group.anchors(known.found))
+
+
+@dataclass(frozen=True)
+class KnownAuthorities:
+    """The CA certificates of the DPS, as far as they could be read."""
+
+    found: tuple[DpsCertificate, ...] = ()
+    unread: str | None = None
+    """Why there are none here: Resource Manager cannot be read, or the app is not told of its DPS resource."""
+
+
+def known_authorities(services: Services, name: str = "", *, needed: bool = False) -> KnownAuthorities:
+    """The CA certificates of the DPS; without contents that only a vault has which is down.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused: they cannot be read, and are ``needed``.
+    """
+    try:
+        found, _ = read_authorities_alone(services, name)
+    except (ServiceUnavailable, ServiceRefused) as error:
+        if needed:
+            raise
+        return KnownAuthorities(unread=str(error))
+    return KnownAuthorities(found)
 
 
 def look_at_group(group: Group, given: Any, thumbprint: str | None, services: Services) -> GroupTarget:
@@ -171,26 +196,26 @@ def look_at_group(group: Group, given: Any, thumbprint: str | None, services: Se
     if reason := why_group_is_not_ours(group):
         raise Unsuitable(f"group {group_id}: {reason}")
     others = [one for one in services.provisioning.groups() if one.enrollment_group_id.lower() != group_id.lower()]
-    tagged_name = certificate_for_group(group_id, set(), services)
-    authorities = authorities_for([group, *others], services, tagged_name)
-    anchors = group.anchors(authorities)
     last = services.ledger.last_of_group(group_id)
+    named = name_for_group(group_id, last, services)
+    known = known_authorities(services, named.name, needed=group.by_reference)
+    anchors = group.anchors(known.found)
     slots = _slots(given, anchors, thumbprint)
     found = {one.sha1_thumbprint: one.as_outgoing() for slot in slots if (one := anchors[slot])}
     for left in unfinished(last, thumbprint):
         found.setdefault(left.sha1_thumbprint, left)
     if not found:
         raise Unsuitable(f"group {group_id}: it trusts nothing by slot {' and '.join(one.value for one in slots)}")
-    name = tagged_name or certificate_for_group(group_id, set(found), services)
-    compromised = _with_keys(tuple(found.values()), name, authorities, services)
-    tagged = services.vault.latest(name) if name else None
-    certificate = tagged.latest.certificate if tagged else None
-    trust = Trust(authorities, group.by_reference, services.now(), services.settings.policy.clock_skew)
+    vault = look_in_vault_for_group(named, group_id, list(found), services)
+    keys = {**vault.keys, **keys_in(known.found)}
+    compromised = tuple(one.with_key(keys.get(one.sha1_thumbprint)) for one in found.values())
+    certificate = vault.latest.latest.certificate if vault.latest else None
+    trust = Trust(known.found, group.by_reference, services.now(), services.settings.policy.clock_skew)
     routes = routes_of_ca(
         compromised,
         group=group,
         others=others,
-        authorities=authorities,
+        authorities=known.found,
         latest=certificate,
         good=None,
         by_authority=services.hub.by_authority(),
@@ -199,13 +224,13 @@ def look_at_group(group: Group, given: Any, thumbprint: str | None, services: Se
     return GroupTarget(
         group=group,
         anchors=anchors,
-        certificate_name=name,
+        vault=vault,
         compromised=compromised,
-        latest=tagged,
         problems=tuple(problems_of_anchor(certificate, compromised, trust)) if certificate else (),
         last=last,
         routes=tuple(routes),
-        users=users_of(compromised, others, authorities),
+        users=users_of(compromised, others, known.found),
+        unread=known.unread,
     )
 
 
@@ -217,121 +242,6 @@ def _slots(given: Any, anchors: Mapping[Slot, Enrolled | None], thumbprint: str 
     if thumbprint is None:
         return list(Slot)
     return [s for s in Slot if (one := anchors[s]) and thumbprint in (one.sha1_thumbprint, one.sha256_thumbprint)]
-
-
-def _with_keys(
-    compromised: tuple[Outgoing, ...], name: str, authorities: Sequence[DpsCertificate], services: Services
-) -> tuple[Outgoing, ...]:
-    """With the public keys, where the DPS's CA certificates or the vault's versions tell them."""
-    keys = {one.sha1_thumbprint: one.certificate.public_key_sha256 for one in authorities if one.certificate}
-    versions = services.vault.versions(name) if name and services.vault.latest(name) else {}
-    found = []
-    for one in compromised:
-        key = one.public_key_sha256 or keys.get(one.sha1_thumbprint)
-        if key is None and (version := versions.get(one.sha1_thumbprint)):
-            key = services.vault.public_key_sha256(name, version)
-        found.append(replace(one, public_key_sha256=key))
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How many devices a target has, and a breach of it touches."""
-
-    devices: int
-    touched: int
-    """At most: who registered since the theft, and may turn out to be pinned to the leaf of before."""
-    since: int | None = None
-    """How many registered since the theft."""
-    since_earlier: int | None = None
-    """How many registered since a month before that."""
-
-
-EARLIER = timedelta(days=30)
-
-
-def count_group(target: GroupTarget, services: Services) -> Counted:
-    """Count the group's devices, page by page."""
-    group_id, scope = target.group.enrollment_group_id, target.scope
-    if scope is None:
-        (devices,) = services.provisioning.count_members(group_id)
-        return Counted(devices, devices)
-    devices, since, earlier = services.provisioning.count_members(group_id, scope.since, scope.since - EARLIER)
-    return Counted(devices, since if scope.only else devices, since, earlier)
-
-
-def shown_group(target: GroupTarget, counted: Counted, seconds: float, now: datetime) -> dict[str, Any]:
-    """One group of a preview, with how many devices it has and the least time that their eviction takes."""
-    preempts = target.last if target.last is not None and target.last.outcome is None else None
-    named = [one.known_as for one in target.compromised]
-    same = preempts is not None and does_already(preempts, Plan.GROUP_BREACH, Mode.REMOVE, named, now)
-    same = same and preempts is not None and _covers(preempts, target.scope)
-    latest = target.latest.latest if target.latest else None
-    fresh = latest is not None and latest.enabled and not target.problems
-    fresh = fresh and latest is not None and not is_among(latest.certificate, target.compromised)
-    return {
-        "enrollment_group": target.group.enrollment_group_id,
-        "trusts": "ca_references" if target.group.by_reference else "signing_certificates",
-        "devices": counted.devices,
-        "eviction": _eviction(target.scope, counted),
-        "eviction_bound_s": round(seconds, 1),
-        "loses": _losses(target, counted.touched),
-        "replacement_note": _replacement_note(target, fresh=fresh),
-        **shown_of_any(
-            Plan.GROUP_BREACH,
-            certificate_name=target.certificate_name,
-            compromised=[(one, slots_with(target.anchors, one)) for one in target.compromised],
-            replacement=latest if fresh else None,
-            preempts=preempts,
-            same=same,
-            routes=target.routes,
-        ),
-    }
-
-
-def _covers(rollover: Rollover, scope: Scope | None) -> bool:
-    incident = rollover.incident
-    since = scope.since if scope else None
-    return incident is not None and incident.covers(since, suspects_only=bool(scope and scope.only))
-
-
-def _eviction(scope: Scope | None, counted: Counted) -> dict[str, Any]:
-    """Who is evicted, and what another time of the theft would mean."""
-    if scope is None:
-        why = "the call does not say since when the CA may be compromised (compromised_since)"
-        return {"who": "everybody", "why": why}
-    who = "suspects only" if scope.only else "everybody, suspects first"
-    return {
-        "who": who,
-        "why": scope.why,
-        "registered_since": counted.since,
-        "registered_since_30_days_earlier": counted.since_earlier,
-        "left_alone": counted.devices - counted.touched,
-    }
-
-
-def _losses(target: GroupTarget, devices: int) -> list[str]:
-    lost = [
-        f"{devices} devices lose their connection, each until it registers with a new certificate under the new CA",
-        "their queued cloud-to-device messages, which cannot be saved",
-        "their reported properties, until they report them again (tags and desired properties are restored)",
-    ]
-    lost += [f"{use}: its devices can register no more once it is deleted" for use in target.users]
-    return lost
-
-
-def _replacement_note(target: GroupTarget, *, fresh: bool) -> str:
-    if not target.certificate_name:
-        return "no certificate of the vault is tied to this group: it rests contained until one is tagged for it"
-    if target.latest is None:
-        return f"the vault holds no certificate {target.certificate_name!r}: it rests contained until there is one"
-    version = target.latest.latest.version
-    if fresh:
-        return f"version {version} of the vault takes over; every device needs a new certificate under it"
-    if is_among(target.latest.latest.certificate, target.compromised):
-        return "the vault's latest version is compromised: a new one is asked for; until then it rests contained"
-    why = "; ".join(target.problems) or "it is disabled"
-    return f"version {version} of the vault cannot take over ({why}): until another can, it rests contained"
 
 
 def group_restores(target: GroupTarget) -> str | None:

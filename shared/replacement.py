@@ -1,5 +1,5 @@
-"""What the vault has for one enrollment that a breach call names, or that it does not say. Containing needs none of it:
-a vault that is down must not keep the door open.
+"""What the vault has for what a breach call names, or that it does not say. Containing needs none of it: a vault that
+is down must not keep the door open.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.rollover import Rollover
 from shared.seen import VaultVersion
 from shared.services import Services, Tagged
-from shared.tags import certificate_for
+from shared.tags import certificate_for, certificate_for_group
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class InVault:
     """What was read of the vault."""
 
     name: str
-    """The certificate that the enrollment is rolled from; empty when none is known."""
+    """The certificate that the enrollment, or the group, is rolled from; empty when none is known."""
     latest: Tagged | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     """SHA-1 thumbprint → SHA-256 of the public key, of compromised certificates that the vault holds."""
@@ -31,13 +31,20 @@ class InVault:
         fits = latest is not None and latest.enabled and latest.certificate.sha256_thumbprint not in compromised
         return latest if fits else None
 
+    @property
+    def unread_note(self) -> str | None:
+        """That the replacement is not known, in the words of a preview; None where the vault was read."""
+        if self.unread is None:
+            return None
+        return (
+            f"not known, for the vault cannot be read ({self.unread}): it rests contained until the vault is back,"
+            " and then goes on by itself"
+        )
+
     def note(self, compromised: Collection[str]) -> str:
-        """Where the replacement comes from, in the words of a preview."""
-        if self.unread is not None:
-            return (
-                f"not known, for the vault cannot be read ({self.unread}): it rests contained until the vault is back,"
-                " and then goes on by itself"
-            )
+        """Where the replacement of an enrollment's certificate comes from, in the words of a preview."""
+        if self.unread_note:
+            return self.unread_note
         if not self.name:
             return (
                 "no certificate of the vault is tied to this enrollment: it rests contained until one is tagged for it"
@@ -63,6 +70,28 @@ def look_in_vault(
         return InVault(name, latest, keys_of(sha1_thumbprints, name, services) if latest else {})
     except (ServiceUnavailable, ServiceRefused) as error:
         return InVault(last.certificate_name if last else "", unread=str(error))
+
+
+def name_for_group(group_id: str, last: Rollover | None, services: Services) -> InVault:
+    """The vault's certificate that a group is tagged for; ``last`` is the group's latest rollover."""
+    try:
+        return InVault(certificate_for_group(group_id, set(), services))
+    except (ServiceUnavailable, ServiceRefused) as error:
+        return InVault(last.certificate_name if last else "", unread=str(error))
+
+
+def look_in_vault_for_group(
+    named: InVault, group_id: str, sha1_thumbprints: Sequence[str], services: Services
+) -> InVault:
+    """What the vault has for a group, of which these CA certificates are compromised."""
+    if named.unread is not None:
+        return named
+    try:
+        name = named.name or certificate_for_group(group_id, set(sha1_thumbprints), services)
+        latest = services.vault.latest(name) if name else None
+        return InVault(name, latest, keys_of(sha1_thumbprints, name, services) if latest else {})
+    except (ServiceUnavailable, ServiceRefused) as error:
+        return InVault(named.name, unread=str(error))
 
 
 def keys_of(sha1_thumbprints: Sequence[str], name: str, services: Services) -> dict[str, str]:

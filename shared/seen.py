@@ -107,6 +107,8 @@ class Sources:
     """What a step has to read before it can decide."""
 
     vault: bool = False
+    vault_may_be_down: bool = False
+    """The step does without the vault where it cannot be read, and takes no way in for open that it may close."""
     enrollment: bool = False
     identity: bool = False
     job: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.certificate import parse_certificate
-from shared.errors import NotAllowed, RolloverError, ServiceUnavailable
+from shared.errors import RolloverError
 from shared.resuming import resume_due
 from shared.rollover import Step
 from shared.starting import start_rollover
@@ -15,9 +15,9 @@ from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliv
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World
 from tests.http_api import HttpApi
+from tests.outages import VAULT_DOWN, VAULT_SHUT, vault_breaks
 
 CALL = {"registration_id": DEVICE, "reason": "laptop stolen"}
-READS = ("certificates", "latest", "versions", "public_key_sha256", "issuance")
 
 
 @pytest.fixture
@@ -30,22 +30,6 @@ def http(world: World, http_of: Callable[[World], HttpApi]) -> HttpApi:
     return http_of(world)
 
 
-def breaks(world: World, error: RolloverError) -> Callable[[], None]:
-    """The vault answers nothing but this until what is returned is called."""
-
-    def down(*_: Any) -> Any:
-        raise error
-
-    for name in READS:
-        setattr(world.vault, name, down)
-
-    def mend() -> None:
-        for name in READS:
-            delattr(world.vault, name)
-
-    return mend
-
-
 def preview(http: HttpApi) -> dict[str, Any]:
     answer = http.post("/api/breaches", **CALL)
     assert answer.status == 200, answer.json
@@ -56,13 +40,9 @@ def confirm(http: HttpApi, shown: dict[str, Any]) -> None:
     assert http.post("/api/breaches", confirm=shown["confirm_token"]).status == 202
 
 
-DOWN = ServiceUnavailable("Key Vault answered 503 to GET certificate")
-SHUT = NotAllowed("Key Vault answered 403 to GET certificate: the client address is not authorized")
-
-
-@pytest.mark.parametrize("error", [DOWN, SHUT], ids=["down", "its firewall keeps us out"])
+@pytest.mark.parametrize("error", [VAULT_DOWN, VAULT_SHUT], ids=["down", "its firewall keeps us out"])
 def test_the_preview_says_that_the_replacement_is_not_known(world: World, http: HttpApi, error: RolloverError) -> None:
-    breaks(world, error)
+    vault_breaks(world, error)
     (target,) = preview(http)["targets"]
     assert target["replacement"] is None
     assert target["replacement_note"].startswith("not known, for the vault cannot be read (Key Vault answered ")
@@ -70,7 +50,7 @@ def test_the_preview_says_that_the_replacement_is_not_known(world: World, http: 
 
 
 def test_it_is_contained_and_rests_until_the_vault_is_back(world: World, http: HttpApi) -> None:
-    mend = breaks(world, DOWN)
+    mend = vault_breaks(world, VAULT_DOWN)
     confirm(http, preview(http))
     assert world.dps.enrolled[DEVICE]["provisioningStatus"] == "disabled", "before the answer"
     deliver_all(world)
@@ -87,7 +67,7 @@ def test_it_is_contained_and_rests_until_the_vault_is_back(world: World, http: H
 
 def test_a_vault_that_goes_between_preview_and_confirmation_is_no_difference(world: World, http: HttpApi) -> None:
     shown = preview(http)
-    mend = breaks(world, DOWN)
+    mend = vault_breaks(world, VAULT_DOWN)
     confirm(http, shown)
     mend()
     assert the_rollover(world).incident is not None
@@ -95,7 +75,7 @@ def test_a_vault_that_goes_between_preview_and_confirmation_is_no_difference(wor
 
 def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(world: World, http: HttpApi) -> None:
     """At the call nobody could tell the stolen certificate's key."""
-    mend = breaks(world, DOWN)
+    mend = vault_breaks(world, VAULT_DOWN)
     confirm(http, preview(http))
     assert [one.public_key_sha256 for one in the_rollover(world).leaving] == [None]
     mend()
@@ -108,6 +88,6 @@ def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(w
 
 
 def test_naming_the_vaults_certificate_needs_the_vault(world: World, http: HttpApi) -> None:
-    breaks(world, DOWN)
+    vault_breaks(world, VAULT_DOWN)
     answer = http.post("/api/breaches", certificate_name=CERTIFICATE, reason="laptop stolen")
     assert answer.status == 503
