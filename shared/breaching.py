@@ -26,12 +26,12 @@ from shared.group_targets import (
 from shared.incident import Incident, Mode
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
+from shared.quota import Quota
 from shared.rollover import Outcome, Plan, Rollover
 from shared.rows import History
 from shared.selecting import select, unfinished
 from shared.services import Services
 from shared.targets import (
-    HUB_WRITES_PER_MINUTE,
     Named,
     Target,
     closed_by,
@@ -85,6 +85,8 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
     limit = services.settings.breach_fuse
     groups = [one for one in targets if isinstance(one, GroupTarget)]
     in_groups = sum(counts[one.key].touched for one in groups)
+    # Only of a group does the quota bind, and only for one is Resource Manager asked.
+    quota = services.hub.quota() if groups else Quota()
     return {
         "preview": True,
         "incident": {
@@ -95,14 +97,14 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
             "requested_by": caller.who,
         },
         "devices": devices,
-        "targets": [_shown(one, counts[one.key], asking.mode, now) for one in targets],
+        "targets": [_shown(one, counts[one.key], asking.mode, quota, now) for one in targets],
         "fuse": {"limit": limit, "exceeded": devices > limit},
         "eta": eta(
             len(targets) - len(groups),
             asking.mode,
             services.settings.policy.settle,
             len(groups),
-            _eviction_seconds(in_groups),
+            quota.eviction_seconds(in_groups),
         ),
         "confirm_token": token,
         "expires_at": kept.expires_at.isoformat(),
@@ -114,14 +116,10 @@ def _count(target: AnyTarget, services: Services) -> Counted:
     return Counted(1, 1) if isinstance(target, Target) else count_group(target, services)
 
 
-def _shown(target: AnyTarget, counted: Counted, mode: Mode, now: datetime) -> dict[str, Any]:
+def _shown(target: AnyTarget, counted: Counted, mode: Mode, quota: Quota, now: datetime) -> dict[str, Any]:
     if isinstance(target, Target):
         return shown(target, mode, now)
-    return shown_group(target, counted, _eviction_seconds(counted.touched), now)
-
-
-def _eviction_seconds(devices: int) -> float:
-    return devices * 60 / HUB_WRITES_PER_MINUTE
+    return shown_group(target, counted, quota.eviction_seconds(counted.touched), now)
 
 
 def _targets(asking: Asking, services: Services, known: Iterable[str] = ()) -> list[AnyTarget]:

@@ -307,7 +307,7 @@ def losses(target: Target, mode: Mode) -> list[str]:
 def eta(devices: int, mode: Mode, settle: timedelta, groups: int = 0, groups_s: float = 0.0) -> dict[str, Any]:
     """Upper estimates in seconds from the confirmation on, for one S1 unit; the device's return takes its own time.
 
-    ``groups_s`` is the least time that the hub's quota leaves for the eviction of the groups' devices.
+    ``groups_s`` is the least time that the hub's own quota leaves for the eviction of the groups' devices.
     """
     door = DPS_WRITE.total_seconds() * (devices + groups)
     if mode is Mode.REPROVISION:

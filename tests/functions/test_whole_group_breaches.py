@@ -10,6 +10,7 @@ from shared.callers import Role
 from shared.certificate import parse_certificate
 from shared.enrollment import Slot
 from shared.errors import BadInput, NotFound, Unsuitable
+from shared.quota import Quota
 from shared.rollover import Outcome, Rollover, Step
 from shared.status import still_exposed
 from tests.certificates import a_ca
@@ -184,6 +185,23 @@ def test_the_preview_counts_the_devices_and_the_fuse_blows_by_them():
     [begun] = confirm({"confirm": shown["confirm_token"]}, ONCALL, world.services).rollovers
     assert begun.status == "awaiting_approval"
     assert enabled(world)
+
+
+@pytest.mark.parametrize(
+    ("tier", "units", "seconds"),
+    # The published registry quota: 100 a minute for each unit of S1, 5,000 of S3.
+    [("S1", 1, 720.0), ("S1", 10, 72.0), ("S3", 1, 14.4)],
+)
+def test_the_preview_says_how_long_eviction_takes_at_this_hub(tier, units, seconds):
+    world = a_group_story()
+    world.hub.tier = Quota(tier, units)
+    world.dps.members_of[GROUP] = [f"pump-{number}" for number in range(1200)]
+    for name in world.dps.members_of[GROUP]:
+        world.dps.registered(name)
+    shown = preview({"enrollment_group": GROUP, "reason": "copied"}, ONCALL, world.services)
+    assert shown["targets"][0]["eviction_bound_s"] == pytest.approx(seconds)
+    assert shown["eta"]["evicted_s"] > seconds
+    assert any("queued cloud-to-device messages" in one for one in shown["targets"][0]["loses"])
 
 
 @pytest.mark.parametrize("mode", ["disable", "reprovision"])
