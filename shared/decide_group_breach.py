@@ -325,7 +325,7 @@ def _enable_enrollment(r: Rollover, incident: Incident, group: Group, seen: Obse
     return Act("the group is enabled: DPS admits its devices under the replacement", {"do": "enrollment"})
 
 
-def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observation, _p: Policy) -> Verdict:
+def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observation, policy: Policy) -> Verdict:
     if compromised_anchors(r, seen):
         return Back("the group trusts what is compromised again", Step.UPLOAD_SECONDARY)
     if not group.enabled and not incident.was_enabled:
@@ -345,6 +345,13 @@ def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observati
         return AlreadyDone(
             f"{fleet.done} of {fleet.devices} devices are back, which is enough; the others' twins are kept:"
             f" {names(fleet)}"
+        )
+    if seen.now >= (r.reopened_at or r.started_at) + policy.straggler_grace:
+        return NeedsPerson(
+            f"{fleet.devices - fleet.done} of {fleet.devices} devices are not back {policy.straggler_grace.days} days"
+            f" after the call: {names(fleet)}",
+            f"give them new certificates, {RETRY}: their twins are kept; or cancel it, when they never come back"
+            " (perhaps a thief made them): all else is done",
         )
     why = f"devices come back with new certificates: {still_to_do(fleet)}"
     return Wait(why, pace(r, why, seen.now, WORKING if has_waited(r, why, seen.now) < LATER else LATER))

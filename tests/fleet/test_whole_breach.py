@@ -109,7 +109,9 @@ def test_devices_that_do_not_come_back_are_a_persons_and_a_retry_takes_them_in()
     host.run(lambda: the_rollover(world).outcome is not None, timedelta(hours=4))
     rollover = the_rollover(world)
     assert (rollover.outcome, rollover.contained) == (Outcome.NEEDS_PERSON, True)
-    assert "15 of 21" in (rollover.outcome_reason or "")
+    assert (rollover.outcome_reason or "").startswith("6 of 21 devices are not back"), rollover.outcome_reason
+    assert MADE in (rollover.outcome_reason or "")
+    assert "or cancel it" in (rollover.next_action or "")
     host.run_for(timedelta(hours=1))
     come_back(world, names(20)[:5])
     world.hub.put(MADE, "A", "A")  # there was such a device after all
