@@ -18,6 +18,7 @@ from tests.standin import StandIn
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--proof` runs the long proofs whole; without it a seeded sample of each runs. `--aim`: docs/contract.md."""
     parser.addoption("--proof", action="store_true", help="run the long proofs whole, not a seeded sample")
+    parser.addoption("--seed", type=int, help="play one seed of the mixed faults (tests/faults/mixed)")
     parser.addoption("--aim", action="store_true", help="contract tests meet what ROLLOVER_LIVE_* names")
 
 
