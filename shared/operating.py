@@ -294,6 +294,9 @@ def _begin(new: Rollover, last: Rollover | None, services: Services) -> Rollover
 def _check_suitable(enrollment: Enrollment, last: Rollover | None, plan: Plan, services: Services) -> None:
     if last is not None and last.outcome is None and last.plan.replaces:
         raise Unsuitable(f"the breach {last.id} is at work on this device; see GET /api/rollovers/{last.id}")
+    if last is not None and last.outcome is Outcome.NEEDS_PERSON and last.plan.replaces:
+        # In its place, its retry would be refused, and the twin that it keeps never be restored.
+        raise Unsuitable(f"the breach {last.id} needs a person first: {last.next_action}".replace("{id}", last.id))
     if reason := why_not_ours(enrollment):
         raise Unsuitable(reason)
     if not enrollment.certificates():

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from shared.decide_expiry import BRING_ONLINE
-from shared.errors import ServiceRefused, ServiceUnavailable
-from shared.operating import cancel, retry
+from shared.errors import ServiceRefused, ServiceUnavailable, Unsuitable
+from shared.operating import allow, cancel, disallow, retry
 from shared.resuming import resume_due
 from shared.rollover import Rollover, Step
 from shared.seen import Issuance
@@ -133,6 +133,24 @@ def test_a_breach_that_needs_a_person_is_not_taken_out_of_the_persons_hands() ->
     (said,) = world.services.ledger.refused_inputs()
     assert said.reason == f"{ended.id} needs a person first: {ended.next_action}"
     assert retry(ended.id, "mended", (), ONCALL, world.services).outcome is None
+
+
+@pytest.mark.parametrize("call", ["allow", "disallow"])
+def test_a_device_of_a_breach_that_needs_a_person_is_neither_allowed_nor_disallowed(call: str) -> None:
+    """What takes the place of the breach would leave the twin that it keeps without anybody to restore it."""
+    world = a_story()
+    breach(world)
+    deliver_all(world)
+    world.clock.advance(timedelta(days=8))
+    resume_due(world.services)
+    deliver_all(world)
+    ended = the_rollover(world)
+    assert ended.status == "needs_person"
+    with pytest.raises(Unsuitable, match=rf"{ended.id} needs a person first: .*POST /api/rollovers/{ended.id}/retry"):
+        allow(DEVICE, "found", ONCALL, world.services) if call == "allow" else disallow(
+            DEVICE, "lost", None, ONCALL, world.services
+        )
+    assert the_rollover(world) == ended
 
 
 def test_who_cancels_a_breach_is_told_that_the_sweep_goes_on() -> None:
