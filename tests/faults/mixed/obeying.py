@@ -148,6 +148,7 @@ class Obedient:
             self.issues(device, _last, _reason)
             good = self.fleet.good_version(device.name)
         assert good is not None
+        device.disturbed = True
         status = "enabled" if enabled else "disabled"
         self.fleet.world.dps.enroll(device.name, good, provisioningStatus=status)
         self.fleet.happened()

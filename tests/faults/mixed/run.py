@@ -231,6 +231,8 @@ class Play:
     def _do_as_told(self, device: Device) -> None:
         if not self._obedient.obey(device):
             self._people.remembers(device)
+            if device.name in self._people.disallowed:
+                self._people.allows(device.name)
         for refused in self.fleet.world.services.ledger.refused_inputs():
             recent = self.fleet.clock.time - refused.last_seen < timedelta(hours=8)
             if refused.source == "certificate" and refused.subject == f"{device.name}-cert" and recent:

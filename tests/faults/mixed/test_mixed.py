@@ -10,9 +10,11 @@ from collections import Counter
 
 import pytest
 
+from shared import decide_breach, decide_expiry, starting
+from shared.rollover import AlreadyDone, Step
 from tests.faults.mixed.run import Result, play
 
-RUNS, SAMPLE = 1000, 16
+RUNS, SAMPLE = 1000, 12
 INVARIANTS = tuple(f"I{number}" for number in range(8))
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -51,3 +53,29 @@ def _told(results: list[Result]) -> str:
 
 def _list(counted: Counter[str]) -> str:
     return ", ".join(f"{what}: {times}" for what, times in sorted(counted.items()))
+
+
+def _first_broken(seeds: int) -> str:
+    """What the first of so many seeds shows that shows something."""
+    return next((broken for seed in range(seeds) for broken in play(seed).broken), "")
+
+
+def test_a_rollover_that_takes_the_place_of_a_breach_that_needs_a_person_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A harness that cannot fail proves nothing: here the sweep begins what nobody was told that it begins."""
+    open_only = lambda last: last.plan.replaces and last.outcome is None  # noqa: E731
+    monkeypatch.setattr(starting, "_keeps_breach_open", open_only)
+    assert "I4: sweep" in _first_broken(6)
+
+
+def test_an_outgoing_certificate_that_is_retired_too_soon_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide_expiry, "has_moved", lambda *_: True)
+    assert "I2: " in _first_broken(2)
+
+
+def test_a_containment_that_is_only_claimed_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed = dict.fromkeys((Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT), lambda *_: AlreadyDone("it is so"))
+    monkeypatch.setattr(decide_breach, "_DECISIONS", {**decide_breach._DECISIONS, **claimed})
+    monkeypatch.setattr(decide_breach, "_broken", lambda *_: None)
+    assert "I3: " in _first_broken(6)
