@@ -24,7 +24,7 @@ Call = Callable[[Services], Any]
 class People:
     """Whoever has a role, or a hand in the portal."""
 
-    def __init__(self, fleet: Fleet, ports: Callable[[], Ports], rates_of_people: float = 0.7) -> None:
+    def __init__(self, fleet: Fleet, ports: Callable[[], Ports]) -> None:
         self.fleet = fleet
         self._ports = ports
         self._chance = fleet.chance
@@ -33,7 +33,8 @@ class People:
         self.disallowed: set[str] = set()
         self.held: set[str] = set()
         """Enrollments that somebody disabled by hand, for a while."""
-        self._approves = rates_of_people
+        self.approving = 0.7
+        """How often a second person agrees; within the hour for sure only when it is 1."""
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -77,20 +78,23 @@ class People:
         self.fleet.injected[f"breach call: {mode.value}"] += 1
         self.call(look_and_confirm)
         if self.fleet.draw.fuse < 1:
-            self.fleet.later(self._chance.uniform(60, 2 * HOUR), lambda: self.approves(device))
+            within = 600.0 if self.approving == 1.0 else 2 * HOUR
+            self.fleet.later(self._chance.uniform(60, within), lambda: self.approves(device))
 
     def approves(self, device: Device) -> None:
         """A second person agrees, if somebody must; or has something better to do."""
         last = self.fleet.last(device.name)
-        if last is not None and last.awaits_approval and self._chance.random() < self._approves:
+        if last is not None and last.awaits_approval and self._chance.random() < self.approving:
             self.call(lambda services: approve(last.id, "agreed", SECOND, services))
 
     def remembers(self, device: Device) -> None:
         """Call again for what nobody approved in time, or what there was no enrollment for, once there is one."""
         last = self.fleet.last(device.name)
         under_way = last is not None and last.plan.replaces and last.outcome in (None, Outcome.NEEDS_PERSON)
-        if device.uses in device.stolen and not under_way and device.name in self.fleet.world.dps.enrolled:
-            self.calls_breach(device, self._chance.choice(tuple(Mode)), registration_id=device.name)
+        open_to = [one for one in device.stolen if self.fleet.exposed(device.name, [one])]
+        if open_to and not under_way and device.name in self.fleet.world.dps.enrolled:
+            mode = self._chance.choice(tuple(Mode))
+            self.calls_breach(device, mode, thumbprint=open_to[0].sha256_thumbprint)
 
     def retries(self, rollover_id: str, routes: tuple[str, ...] = ()) -> None:
         """Call retry."""

@@ -209,7 +209,7 @@ class Play:
         self._calm, fleet.rates = True, CALM
         fleet.spells.clear()
         fleet.crashing.clear()
-        self._people._approves = 1.0
+        self._people.approving = 1.0
         self._obedient.promised.clear()
         for device in fleet.devices.values():
             device.away_until = min(device.away_until, fleet.clock.time + timedelta(days=3))
