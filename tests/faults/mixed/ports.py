@@ -96,6 +96,10 @@ class Ports(Flaky):
         write = self._look.replacing(name, lambda: self._fleet.world.dps.replace(enrollment, body))
         self._effect("DPS", write, [Conflict])
 
+    def create(self, registration_id: str, body: Mapping[str, Any]) -> None:
+        self._look.intends()
+        self._effect("DPS", lambda: self._fleet.world.dps.create(registration_id, body), [Conflict])
+
     # --- hub --------------------------------------------------------------------------------------------------------
 
     def identity(self, device_id: str) -> HubIdentity | None:
