@@ -213,7 +213,7 @@ class Mishaps:
                 people.call(lambda services: cancel(last.id, "not today", ONCALL, services))
             case "retry" if last is not None and last.outcome not in (None, Outcome.DONE):
                 people.retries(last.id)
-            case "disallow":
+            case "disallow" if name in self._fleet.world.dps.enrolled:  # else it counts as a device of a group
                 people.disallowed.add(name)
                 people.call(lambda services: disallow(name, "lost", None, ONCALL, services))
                 if self._chance.random() < 0.5:
