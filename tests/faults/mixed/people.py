@@ -192,8 +192,8 @@ class Mishaps:
             case "a spell":
                 self._spell()
             case "a function dies":
-                step = self._chance.choice(list(Step)[:10])
-                self._fleet.crashing[step] = self._fleet.clock.time + timedelta(hours=self._chance.choice((0.5, 6, 24)))
+                until = self._fleet.clock.time + timedelta(hours=self._chance.choice((0.5, 6, 24)))
+                self._fleet.crashing.update(dict.fromkeys(self._chance.sample(list(Step)[:10], 5), until))
             case "a device goes away":
                 device.goes_away(self._chance.choice((HOUR, DAY, 10 * DAY, 25 * DAY)))
             case "an event five times":

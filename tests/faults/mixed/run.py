@@ -137,7 +137,7 @@ class Play:
                     self.fleet.later(60.0, run, product=True)
                 return
             dying = self.fleet.clock.time < self.fleet.crashing.get(step, self.fleet.clock.time)
-            dies_at = self._chance.randint(1, 12) if dying else 0
+            dies_at = self._chance.randint(1, 3) if dying else 0
             if not self._guarded(lambda services: carry_out_step(step, message, services), dies_at):
                 again = timedelta(seconds=self._chance.uniform(1.0, 60.0))
                 self._deliver(step, rollover_id, again, tried + 1)
