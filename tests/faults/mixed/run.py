@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from shared import starting
 from shared.errors import RolloverError
 from shared.nudges import encode_nudge
 from shared.poison import report
@@ -16,6 +17,7 @@ from shared.services import Services
 from shared.starting import start_rollover
 from shared.stepping import carry_out
 from shared.sweeping import sweep
+from shared.target import Begin
 from tests.builders import EFFECTS
 from tests.certificates import NOW
 from tests.faults.flaky import Killed, Rates
@@ -283,8 +285,16 @@ class Play:
                 del self._obedient.promised[name]
             elif self.fleet.clock.time > until:
                 del self._obedient.promised[name]
-                if self._unwell(self.fleet.devices[name]):
+                if self._is_due(name):
                     self._watch.breaks(f"I4: {last.id} was to go on by itself ({said}): {last.outcome_reason}")
+
+    def _is_due(self, name: str) -> bool:
+        """Whether there is something to roll, as the world is now."""
+        services = self.fleet.world.services
+        tagged, enrollment = services.vault.latest(f"{name}-cert"), services.provisioning.enrollment(name)
+        if tagged is None or enrollment is None:
+            return False
+        return isinstance(starting._look_and_decide(tagged, enrollment, services), Begin)
 
 
 def carry_out_step(step: Step, message: bytes, services: Services) -> None:
