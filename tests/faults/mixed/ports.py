@@ -3,6 +3,7 @@ which a whole service is away, and a look at each write by ``tests.faults.mixed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -38,22 +39,17 @@ class Ports(Flaky):
 
     @property
     def services(self) -> Services:
-        world = self._fleet.world
-        return Services(
+        return replace(
+            self._fleet.world.services,
             provisioning=self,
             hub=self,
             vault=_Vault(self),
-            authorities=world.authorities,
-            fleet=world.services.fleet,
             ledger=Ledger(self),
             previews=Previews(self),
             nudges=self,
             topic=_Topic(self),
-            callers=world.callers,
             devices=Devices(self),
             looks=Looks(self),
-            settings=world.settings,
-            now=world.clock,
         )
 
     def preview(self) -> None:
