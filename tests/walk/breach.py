@@ -33,7 +33,7 @@ from tests.walk.breach_moves import (
     event,
 )
 from tests.walk.breach_services import NEXT
-from tests.walk.explore import Job, Move, Rules, nudged
+from tests.walk.explore import ANYTHING, Job, Move, Rules, Touch, nudged, touch
 from tests.walk.model import CERTIFICATE, NAME, NEW, Broken
 
 # --- time, queues, devices --------------------------------------------------------------------------------------
@@ -84,6 +84,16 @@ def _devices(state: BreachState) -> dict[str, Move]:
     return found
 
 
+def touched(name: str) -> Touch:
+    """What the moves of devices touch. A registration that has begun is seen by nobody."""
+    if "begins to register" in name:
+        return touch("dps", "truth")
+    if "connects" in name:
+        return touch("hub", "hub truth")
+    ends = ("the registration under way ends", "the device registers")
+    return touch("dps vault", "registrations hub truth") if name in ends else ANYTHING
+
+
 def rules(budget: int) -> Rules:
     """The breach plans, with so many hands and mishaps of the vault on a path; with none, runs are killed instead."""
 
@@ -111,7 +121,7 @@ def rules(budget: int) -> Rules:
         return {**_devices(state), **_operations(state, state.rollover()), **_calls(state)}
 
     spending = frozenset({*HANDS, *VAULT, CALL, OTHER_CALL, CANCEL, RETRY, DISALLOW, ALLOW})
-    return Rules(moves, _jobs, races, spending, check, kills=not budget)  # type: ignore[arg-type]
+    return Rules(moves, _jobs, races, spending, check, touched, kills=not budget)  # type: ignore[arg-type]
 
 
 def _operations(state: BreachState, rollover: Rollover | None) -> dict[str, Any]:

@@ -84,6 +84,12 @@ class BreachState(State):
         new.bag = []  # ``explore.nudged`` does without
         return new  # type: ignore[return-value]
 
+    def killed(self) -> "BreachState":
+        new = self.clone()
+        new.previewing = False
+        new.notice_door()
+        return new
+
     def watched(self) -> Any:
         from tests.walk.breach_watch import BreachWatched
 

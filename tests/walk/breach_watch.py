@@ -27,9 +27,11 @@ class BreachWatched(Watched):
         self._intended: Rollover | None = None
 
     def enrollments(self) -> Iterator[Enrollment]:
+        self._look("dps")
         return self._state.dps.enrollments()
 
     def groups(self) -> Iterator[Group]:
+        self._look("dps")
         return self._state.dps.groups()
 
     # --- the ledger ------------------------------------------------------------------------------------------
@@ -48,10 +50,12 @@ class BreachWatched(Watched):
                     self._check_said(from_row(old[0], "") if old else None, from_row(write.row, ""), writes)
             return etags
 
-        return self._write(do, Conflict)  # type: ignore[no-any-return]
+        return self._write(do, Conflict, "table")  # type: ignore[no-any-return]
 
     def _check_said(self, old: Rollover | None, new: Rollover, writes: list[Write]) -> None:
         state = self._state
+        if (new.contained and not (old and old.contained)) or new.outcome is Outcome.DONE:
+            self._look("truth")
         if any(write.row.get("what") == "acts" for write in writes):
             if old is None or old.outcome is not None:
                 raise Broken(f"a rollover that is {old.status if old else 'not begun'} acts")
@@ -82,13 +86,13 @@ class BreachWatched(Watched):
 
     # --- the world -------------------------------------------------------------------------------------------
 
-    def _effect(self, do: Callable[[], Any], lost: type[Exception] = Conflict) -> Any:
+    def _effect(self, place: str, do: Callable[[], Any], lost: type[Exception] = Conflict) -> Any:
         if self._state.previewing:
             raise Broken("I5: a preview changes the world")
         if self._intended is None:
             raise Broken("I7: the world is changed without a record of who, what and why")
         try:
-            return self._write(do, lost)
+            return self._write(do, lost, place)
         finally:
             self._intended = None
             self._state.notice_door()
@@ -116,7 +120,7 @@ class BreachWatched(Watched):
             if _enabled(state) and not was_open and after & state.stolen and not self._excused():
                 raise Broken("the enrollment is enabled while a slot holds a stolen certificate")
 
-        self._effect(do)
+        self._effect("dps", do)
 
     def rewrite(self, identity: HubIdentity) -> None:
         state = self._state
@@ -128,7 +132,7 @@ class BreachWatched(Watched):
             if state.tokens and not self._excused() and new & state.stolen:
                 raise Broken("the hub is made to accept a stolen certificate")
 
-        self._effect(do)
+        self._effect("hub", do)
 
     def delete(self, identity: HubIdentity) -> None:
         state = self._state
@@ -142,16 +146,16 @@ class BreachWatched(Watched):
             if not kept.twin.equals(TWIN) and not state.spent & HANDS_ON_TWIN:
                 raise Broken("the twin that is kept is not the one from before the breach")
 
-        self._effect(do)
+        self._effect("hub", do)
 
     def replace_twin(self, device_id: str, read: Twin, twin: Twin) -> None:
-        self._effect(lambda: self._state.hub.replace_twin(device_id, read, twin))
+        self._effect("hub", lambda: self._state.hub.replace_twin(device_id, read, twin))
 
     def start_method_job(self, *arguments: Any) -> None:
-        self._effect(lambda: self._state.hub.start_method_job(*arguments), ServiceUnavailable)
+        self._effect("hub", lambda: self._state.hub.start_method_job(*arguments), ServiceUnavailable)
 
     def issue(self, name: str) -> None:
-        self._effect(lambda: self._state.vault.issue(name), ServiceUnavailable)
+        self._effect("vault", lambda: self._state.vault.issue(name), ServiceUnavailable)
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from shared.resuming import resume_due
 from shared.rollover import Outcome, Rollover
 from shared.starting import start_rollover
 from tests.fakes import info
-from tests.walk.explore import Move, Rules, deliveries
+from tests.walk.explore import ANYTHING, Move, Rules, Touch, deliveries, touch
 from tests.walk.model import CERTIFICATE, NAME, NEW, NEWER, OLD, STRANGER, Broken, State
 
 
@@ -133,6 +133,13 @@ def _lose(state: State) -> None:
 QUEUE: dict[str, Move] = {"an event": _event, "the timer": _timer, "a nudge is lost": _lose}
 
 
+def touched(name: str) -> Touch:
+    """What the moves of the device touch."""
+    if name == "the device gets the latest certificate":
+        return touch("vault", "truth")
+    return touch("dps", "registrations hub truth") if name in DEVICE else ANYTHING
+
+
 def rules(budget: int) -> Rules:
     """The expiry plan, with so many mishaps on a path."""
 
@@ -151,7 +158,7 @@ def rules(budget: int) -> Rules:
     def check(state: State, _known: dict) -> str:  # type: ignore[type-arg]
         return check_end(state, settle(state))
 
-    return Rules(moves, deliveries, races, frozenset({*PERSON, *VAULT}), check)
+    return Rules(moves, deliveries, races, frozenset({*PERSON, *VAULT}), check, touched)
 
 
 def settle(state: State) -> State:

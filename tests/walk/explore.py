@@ -1,6 +1,7 @@
 """Walks the reachable states: every move that the world, a person, a crash or a queue can make, from every state.
 
-A kill before a write leaves what a kill after the write before it leaves, so only those after are made.
+A kill before a write leaves what a kill after the write before it leaves, so only those after are made; and what a
+kill leaves is the world of that moment, which the undisturbed run keeps on its way (``Tape.kept``).
 
 A move is a function on a state; a job is a run of the product, which can be killed at any of its writes. What moves
 there are, and what must hold, say the ``Rules`` of a plan (``expiry.py``, ``breach.py``). Mishaps are limited per path
@@ -11,10 +12,11 @@ are not.
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shared.errors import RolloverError
-from tests.walk.model import Crash, State, Tape
+from tests.walk.model import State, Tape
 
 Move = Callable[[State], None]
 Way = Callable[[], State]
@@ -32,6 +34,27 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Touch:
+    """Which places (``Tape.look``) a move reads, and which it writes, of those that the product reads or writes too."""
+
+    reads: frozenset[str]
+    writes: frozenset[str]
+
+    def independent(self, wrote: str, looked: set[str]) -> bool:
+        """Whether it comes to the same before that write, and after the looks that follow the write."""
+        return wrote not in self.reads | self.writes and not looked & self.writes
+
+
+def touch(reads: str = "", writes: str = "") -> Touch:
+    """By names, with spaces in between."""
+    return Touch(frozenset(reads.split()), frozenset(writes.split()))
+
+
+ANYTHING = touch("", "dps registrations hub vault fleet table truth")
+"""A move that may read and write all but the queue, whose messages are no part of a state."""
+
+
+@dataclass(frozen=True)
 class Rules:
     """What can happen in a state, what can slip into a run, what is used up by it, and what must hold."""
 
@@ -41,6 +64,8 @@ class Rules:
     spending: frozenset[str]
     check: Callable[[State, dict], str]  # type: ignore[type-arg]
     """How it ends when the world is kind from here; raises when something does not hold. The dict is its memory."""
+    touched: Callable[[str], Touch] = lambda _name: ANYTHING
+    """What a move of ``races`` touches, by its name."""
     kills: bool = True
     """Whether a run is killed, or its answer lost, at each of its writes."""
 
@@ -89,24 +114,45 @@ def successors(state: State, rules: Rules, *, interrupts: bool) -> Iterator[tupl
 
 
 def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator[tuple[str, Way]]:
-    through = _after(state, job.run, rules, job.name)
+    tape = Tape(keeps=rules.kills)
+    through = _after(state, job.run, rules, job.name, tape)
     if job.nudge is not None:
         yield f"{job.name} (the message comes again)", lambda: through
     yield job.name, lambda: _without(through, job.nudge)
-    for at in range(1, min(through.tape.count, WRITES) + 1):
-        for how in ("crash after", "lost reply") if rules.kills else ():
-            tape = (at, how)
-            yield f"{job.name} ({how} write {at})", lambda t=tape: _after(state, job.run, rules, job.name, Tape(*t))
-        if not interrupts:
-            continue
-        for name, move in {**rules.races(state), "the same again": job.run}.items():
+    for at, left in tape.kept.items():
+        yield f"{job.name} (crash after write {at})", lambda left=left: _spent(left, rules, job.name)  # type: ignore[misc]
+    for at in range(1, min(tape.count, WRITES) + 1):
+        if rules.kills:
+            yield f"{job.name} (lost reply {at})", lambda at=at: _after(state, job.run, rules, job.name, Tape(at))  # type: ignore[misc]
+    if not interrupts:
+        return
+    for name, move in {**rules.races(state), "the same again": job.run}.items():
+        for at in _moments(tape, ANYTHING if move is job.run else rules.touched(name)):
 
             def interrupted(at: int = at, name: str = name, move: Move = move) -> State:
                 new = state.clone()
-                new.tape = Tape(at, "interrupt", lambda: _slip_in(new, move))
+                new.tape = Tape(at, lambda: _slip_in(new, move))
                 return _spent(_carried_out(new, job.run), rules, job.name, name)
 
             yield f"{job.name} (before write {at}: {name})", interrupted
+
+
+def _moments(tape: Tape, touched: Touch) -> Iterator[int]:
+    """The writes of a run before which something can slip in that comes to anything new.
+
+    What slips in before write n and has nothing to do with that write, nor with what the product looks at until write
+    n + 1, might as well slip in before that one: of such writes in a row the last is taken. Where that goes on to the
+    end of the run, or likewise back to its beginning, it is a move of its own after the run, or before it, which the
+    walk makes anyway. The walk's own checks count as looks where they compare with the truth; the other checks at
+    writes get no stricter by a device that registered or moved (``has_used``, ``used``).
+    """
+    last = min(tape.count, WRITES)
+    from_start = not tape.looked[0] & touched.writes
+    for at in range(1, last + 1):
+        onward = touched.independent(tape.wrote[at - 1], tape.looked[at])
+        if not onward and not from_start:
+            yield at
+        from_start = from_start and onward
 
 
 def _slip_in(state: State, move: Move) -> None:
@@ -133,12 +179,8 @@ def _after(state: State, move: Move, rules: Rules, name: str, tape: Tape | None 
 
 
 def _carried_out(new: State, move: Move) -> State:
-    try:
+    with suppress(RolloverError):  # a function that raises is tried again by its trigger: the nudge stays in the bag
         move(new)
-    except Crash:
-        pass
-    except RolloverError:
-        pass  # a function that raises is tried again by its trigger: the nudge stays in the bag
     return new
 
 

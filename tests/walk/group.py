@@ -11,7 +11,7 @@ from shared.resuming import resume_due
 from shared.rollover import PLANS, Outcome, Rollover, Step
 from shared.starting import start_rollover
 from tests.fakes import somebody
-from tests.walk.explore import Job, Move, Rules, nudged
+from tests.walk.explore import ANYTHING, Job, Move, Rules, Touch, nudged, touch
 from tests.walk.group_model import (
     CERTIFICATE,
     FLEET,
@@ -113,6 +113,20 @@ def _devices(state: GroupState) -> dict[str, Any]:
     if state.working() is not None:
         found["the engine takes a turn"] = lambda s: s.turn()
     return found
+
+
+REGISTERS, BEGINS, TURN = touch("dps vault", "hub truth"), touch("dps", "truth"), touch("", "hub fleet table truth")
+
+
+def touched(name: str) -> Touch:
+    """What these moves touch. A registration that has begun is seen by nobody; one that ends, at the hub alone."""
+    if "registers under" in name:
+        return REGISTERS
+    if "begins to register" in name:
+        return BEGINS
+    return {"the registration under way ends": touch("", "hub truth"), "the engine takes a turn": TURN}.get(
+        name, ANYTHING
+    )
 
 
 def called_while_a_thief_registers(state: GroupState) -> GroupState:
@@ -217,7 +231,7 @@ def rules(budget: int) -> Rules:
         return {**_devices(state), **_operations(state, state.rollover()), **_calls(state)}
 
     spending = frozenset({*HANDS, *VAULT, CALL, CANCEL, RETRY})
-    return Rules(moves, _jobs, races, spending, check, kills=not budget)  # type: ignore[arg-type]
+    return Rules(moves, _jobs, races, spending, check, touched, kills=not budget)  # type: ignore[arg-type]
 
 
 def weigh(name: str) -> float:

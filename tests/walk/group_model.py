@@ -23,7 +23,7 @@ from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import encode_nudge
 from shared.previews import Previews
-from shared.rollover import Plan, Rollover, Step
+from shared.rollover import Plan, Rollover, Step, group_partition
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import carry_out
@@ -42,7 +42,7 @@ from tests.fakes import (
     some_settings,
 )
 from tests.walk.breach_services import RenewingVault
-from tests.walk.model import Tape
+from tests.walk.model import Tape, latest
 
 GROUP, CERTIFICATE = "g", "g-ca"
 FLEET = ("d1", "d2")
@@ -182,6 +182,13 @@ class GroupState:
             tape=Tape(),
         )
 
+    def killed(self) -> "GroupState":
+        """What is left when the host is killed at this moment, in the middle of a run."""
+        new = self.clone()
+        new.previewing = False
+        new.notice_door()
+        return new
+
     @property
     def services(self) -> Services:
         """As the product sees them, watched."""
@@ -213,7 +220,7 @@ class GroupState:
 
     def rollover(self) -> Rollover | None:
         """The group's latest rollover as it lies in the ledger."""
-        return Ledger(self.table).last_of_group(GROUP)
+        return latest(self.table, group_partition(GROUP))
 
     def deliver(self, nudge: tuple[Step, str], tape: Tape | None = None) -> None:
         """One run of a step's function."""

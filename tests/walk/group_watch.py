@@ -13,7 +13,7 @@ from shared.previews import PARTITION
 from shared.rollover import Outcome, Plan, Rollover, Step
 from shared.rows import from_row
 from tests.walk.group_model import ENOUGH, FLEET, GROUP, LETTERS, GroupState, Work
-from tests.walk.model import Broken, Crash
+from tests.walk.model import Broken
 
 
 class GroupWatched:
@@ -24,54 +24,56 @@ class GroupWatched:
         self._intended: Rollover | None = None
 
     def __getattr__(self, name: str) -> Any:
-        for service in (self._state.hub, self._state.vault, self._state.table):
+        state = self._state
+        for place, service in (("hub", state.hub), ("vault", state.vault), ("table", state.table)):
             if hasattr(service, name):
+                self.look(place)
                 return getattr(service, name)
         raise AttributeError(name)
+
+    def look(self, *places: str) -> None:
+        """Note what is read."""
+        for place in places:
+            self._state.tape.look(place)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def group(self, group_id: str) -> Group | None:
+        self.look("dps")
         return self._state.dps.group(group_id)
 
     def groups(self) -> Iterator[Group]:
+        self.look("dps")
         return self._state.dps.groups()
 
     def count_members(self, group_id: str, *since: datetime) -> list[int]:
+        self.look("registrations")
         return self._state.dps.count_members(group_id, *since)
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
+        self.look("dps", "registrations")
         return self._state.dps.enrollment(registration_id)
 
     def enrollments(self) -> Iterator[Enrollment]:
+        self.look("dps")
         return self._state.dps.enrollments()
 
     def progress(self, rollover: Rollover, work: str) -> FleetProgress | None:
+        self.look("fleet", "hub")
         return self._state.progress(rollover, work)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def _write(self, do: Callable[[], Any], lost: type[Exception]) -> Any:
-        tape = self._state.tape
-        tape.count += 1
-        if tape.count != tape.at:
-            return do()
-        if tape.how == "interrupt" and tape.interrupt is not None:
-            tape.interrupt()
-        result = do()
-        if tape.how == "crash after":
-            raise Crash
-        if tape.how == "lost reply":
-            raise lost("the answer was lost")
-        return result
+    def _write(self, do: Callable[[], Any], lost: type[Exception], place: str) -> Any:
+        return self._state.tape.write(self._state, do, lost, place)
 
-    def _effect(self, do: Callable[[], Any], lost: type[Exception] = Conflict, *, last: bool = True) -> Any:
+    def _effect(self, place: str, do: Callable[[], Any], lost: type[Exception] = Conflict, *, last: bool = True) -> Any:
         if self._state.previewing:
             raise Broken("I5: a preview changes the world")
         if self._intended is None:
             raise Broken("I7: the world is changed without a record of who, what and why")
         try:
-            return self._write(do, lost)
+            return self._write(do, lost, place)
         finally:
             self._intended = None if last else self._intended
             self._state.notice_door()
@@ -83,10 +85,10 @@ class GroupWatched:
 
     def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         bag = self._state.bag
-        self._write(lambda: bag.append((step, rollover_id)), ServiceUnavailable)
+        self._write(lambda: bag.append((step, rollover_id)), ServiceUnavailable, "bag")
 
     def issue(self, name: str) -> None:
-        self._effect(lambda: self._state.vault.issue(name), ServiceUnavailable)
+        self._effect("vault", lambda: self._state.vault.issue(name), ServiceUnavailable)
 
     def begin(self, rollover: Rollover, work: str) -> None:
         state, key = self._state, (rollover.id, work, rollover.round)
@@ -98,7 +100,7 @@ class GroupWatched:
                 raise Broken("devices are asked to move to what DPS does not let them in by")
             state.works[key] = Work()
 
-        self._effect(do)
+        self._effect("fleet", do)
 
     def replace_group(self, group: Group, body: Mapping[str, Any]) -> None:
         state = self._state
@@ -114,7 +116,7 @@ class GroupWatched:
             opened = state.dps.grouped[GROUP]["provisioningStatus"] == "enabled" and not was_open
             self._check_swap(self._intended, before - after, after - before, after, opened=opened)
 
-        self._effect(do)
+        self._effect("dps", do)
 
     def _check_swap(self, mine: Rollover, gone: set[str], new: set[str], after: set[str], *, opened: bool) -> None:
         state = self._state
@@ -161,10 +163,12 @@ class GroupWatched:
                     self._check_said(from_row(old[0], "") if old else None, from_row(write.row, ""), writes)
             return etags
 
-        return self._write(do, Conflict)  # type: ignore[no-any-return]
+        return self._write(do, Conflict, "table")  # type: ignore[no-any-return]
 
     def _check_said(self, old: Rollover | None, new: Rollover, writes: list[Write]) -> None:
         state = self._state
+        if (new.contained and not (old and old.contained)) or new.outcome is Outcome.DONE:
+            self.look("truth")
         if any(write.row.get("what") == "acts" for write in writes):
             if old is None or old.outcome is not None:
                 raise Broken(f"a rollover that is {old.status if old else 'not begun'} acts")
@@ -186,19 +190,23 @@ class _Authorities:
         self._state = state
 
     def all(self) -> Any:
+        self._watched.look("dps")
         return self._state.authorities.all()
 
     def get(self, name: str) -> Any:
+        self._watched.look("dps")
         return self._state.authorities.get(name)
 
     def put(self, name: str, certificate: Any, *, verified: bool, read: Any) -> None:
-        self._watched._effect(lambda: self._state.authorities.put(name, certificate, verified=verified, read=read))
+        self._watched._effect(
+            "dps", lambda: self._state.authorities.put(name, certificate, verified=verified, read=read)
+        )
 
     def verification_code(self, read: Any) -> Any:
-        return self._watched._effect(lambda: self._state.authorities.verification_code(read), last=False)
+        return self._watched._effect("dps", lambda: self._state.authorities.verification_code(read), last=False)
 
     def verify(self, read: Any, proof_pem: str) -> None:
-        self._watched._effect(lambda: self._state.authorities.verify(read, proof_pem))
+        self._watched._effect("dps", lambda: self._state.authorities.verify(read, proof_pem))
 
     def delete(self, read: Any) -> None:
         state = self._state
@@ -212,7 +220,7 @@ class _Authorities:
                 raise Broken(f"a CA certificate is deleted that group {named[0].enrollment_group_id} names")
             state.authorities.delete(read)
 
-        self._watched._effect(do)
+        self._watched._effect("dps", do)
 
 
 def _letter(rollover: Rollover) -> str:

@@ -23,7 +23,8 @@ from shared.ledger import Ledger, Write
 from shared.looks import Looks
 from shared.nudges import encode_nudge
 from shared.previews import Previews
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover, Step, individual_partition
+from shared.rows import from_row
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import Effect, carry_out
@@ -59,10 +60,6 @@ EFFECTS: dict[Step, Effect] = {
 }
 
 
-class Crash(BaseException):
-    """The host is killed. Not an Exception, so that nothing in the product can catch it."""
-
-
 class Broken(AssertionError):
     """An invariant does not hold."""
 
@@ -84,10 +81,54 @@ class Tape:
     """What happens at which write of a run: ``at`` counts from 1."""
 
     at: int = 0
-    how: str = ""
-    """``crash after``, ``lost reply``, or ``interrupt``."""
     interrupt: Callable[[], None] | None = None
+    """What comes before that write; without it, the answer to the write is lost."""
     count: int = 0
+    keeps: bool = False
+    kept: dict[int, Any] = field(default_factory=dict)
+    """Number of a write that went through → the world at that moment, which is what a kill after it leaves."""
+    looked: list[set[str]] = field(default_factory=lambda: [set()])
+    """Which places were read before the first write, after it, and so on."""
+    wrote: list[str] = field(default_factory=list)
+    """The place of each write."""
+
+    def look(self, place: str) -> None:
+        """The product reads there: ``dps``, ``registrations``, ``hub``, ``vault``, ``fleet``, ``table``; or the walk
+        itself compares what the product says with the ``truth``."""
+        self.looked[-1].add(place)
+
+    def write(self, state: Any, do: Callable[[], Any], lost: type[Exception], place: str) -> Any:
+        """One write of the product to one of these places, or to the queue, ``bag``."""
+        self.count += 1
+        self.looked.append(set())
+        self.wrote.append(place)
+        number = self.count
+        if number == self.at and self.interrupt is not None:
+            self.interrupt()
+        result = do()
+        if self.keeps:
+            self.kept[number] = state.killed()
+        if number == self.at and self.interrupt is None:
+            raise lost("the answer was lost")
+        return result
+
+
+def latest(table: InMemoryTable, partition: str) -> Rollover | None:
+    """The target's latest rollover as it lies in the ledger; read once from each row."""
+    target = table.rows.get((partition, "target"))
+    if target is None:
+        return None
+    row = table.rows[(partition, f"rollover.{target[0]['last']:06}")]
+    known = _READ.get(id(row))
+    if known is None:
+        if len(_READ) > 100_000:
+            _READ.clear()
+        known = _READ[id(row)] = row, from_row(row[0], str(row[1]))
+    return known[1]
+
+
+_READ: dict[int, tuple[Any, Rollover]] = {}
+"""With the row itself, so that its ID stays its own."""
 
 
 @dataclass
@@ -119,6 +160,10 @@ class State:
         vault.kept = {name: replace(kept, versions=list(kept.versions)) for name, kept in vault.kept.items()}
         table.rows = dict(table.rows)
         return replace(self, clock=clock, dps=dps, hub=hub, vault=vault, table=table, bag=list(self.bag), tape=Tape())
+
+    def killed(self) -> "State":
+        """What is left when the host is killed at this moment, in the middle of a run."""
+        return self.clone()
 
     @property
     def services(self) -> Services:
@@ -152,7 +197,7 @@ class State:
 
     def rollover(self) -> Rollover | None:
         """The rollover as it lies in the ledger."""
-        return Ledger(self.table).last(NAME)
+        return latest(self.table, individual_partition(NAME))
 
     def deliver(self, nudge: tuple[Step, str], tape: Tape | None = None) -> None:
         """One run of a step's function."""
@@ -245,6 +290,7 @@ class Watched:
 
     # reading
     def enrollment(self, registration_id: str) -> Enrollment | None:
+        self._look("dps", "registrations")
         dps = self._state.dps
         body = dps.enrolled.get(registration_id.lower())
         if body is None:
@@ -253,32 +299,27 @@ class Watched:
         return parse_enrollment({**body, "registrationState": dps.registrations.get(NAME, unassigned)})
 
     def __getattr__(self, name: str) -> Any:
-        for service in (self._state.hub, self._state.vault, self._state.table):
+        state = self._state
+        for place, service in (("hub", state.hub), ("vault", state.vault), ("table", state.table)):
             if hasattr(service, name):
+                self._look(place)
                 return getattr(service, name)
         raise AttributeError(name)
 
-    # writing
-    def _write(self, do: Callable[[], Any], lost: type[Exception]) -> Any:
-        tape = self._state.tape
-        tape.count += 1
-        if tape.count != tape.at:
-            return do()
-        if tape.how == "interrupt" and tape.interrupt is not None:
-            tape.interrupt()
-        result = do()
-        if tape.how == "crash after":
-            raise Crash
-        if tape.how == "lost reply":
-            raise lost("the answer was lost")
-        return result
+    def _look(self, *places: str) -> None:
+        for place in places:
+            self._state.tape.look(place)
 
-    def _effect(self, do: Callable[[], Any], lost: type[Exception] = Conflict) -> Any:
+    # writing
+    def _write(self, do: Callable[[], Any], lost: type[Exception], place: str) -> Any:
+        return self._state.tape.write(self._state, do, lost, place)
+
+    def _effect(self, place: str, do: Callable[[], Any], lost: type[Exception] = Conflict) -> Any:
         rollover = self._state.rollover()
         records = Ledger(self._state.table).history(rollover) if rollover else []
         if not records or not any(r.what == "acts" for r in records[-3:]):
             raise Broken("I7: the world is changed without a record of who, what and why")
-        return self._write(do, lost)
+        return self._write(do, lost, place)
 
     def replace(self, enrollment: Enrollment, body: Mapping[str, Any]) -> None:
         state = self._state
@@ -289,7 +330,7 @@ class Watched:
             after = set(state.dps.slots(NAME)) - {None}
             self._check_removed(before - after, after)
 
-        self._effect(do)
+        self._effect("dps", do)
 
     def _check_removed(self, removed: set[str | None], after: set[str | None]) -> None:
         state, rollover = self._state, self._state.rollover()
@@ -318,20 +359,20 @@ class Watched:
             if state.device_uses in lost and not state.expired(state.device_uses):
                 raise Broken("the hub no longer accepts the certificate that the device uses")
 
-        self._effect(do)
+        self._effect("hub", do)
 
     def start_method_job(self, *arguments: Any) -> None:
-        self._effect(lambda: self._state.hub.start_method_job(*arguments), ServiceUnavailable)
+        self._effect("hub", lambda: self._state.hub.start_method_job(*arguments), ServiceUnavailable)
 
     def issue(self, name: str) -> None:
-        self._effect(lambda: self._state.vault.issue(name), ServiceUnavailable)
+        self._effect("vault", lambda: self._state.vault.issue(name), ServiceUnavailable)
 
     def commit(self, writes: list[Write]) -> list[str]:
-        return self._write(lambda: self._state.table.commit(writes), Conflict)  # type: ignore[no-any-return]
+        return self._write(lambda: self._state.table.commit(writes), Conflict, "table")  # type: ignore[no-any-return]
 
     def send(self, step: Step, rollover_id: str, delay: timedelta = timedelta(), life: timedelta | None = None) -> None:
         bag = self._state.bag
-        self._write(lambda: bag.append((step, rollover_id)), ServiceUnavailable)
+        self._write(lambda: bag.append((step, rollover_id)), ServiceUnavailable, "bag")
 
 
 def a_state(knobs: Knobs) -> State:
