@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.enrollment import HubIdentity, Removed, Twin
 from shared.incident import Mode
-from shared.rollover import Plan, Rollover
+from shared.rollover import Plan, Rollover, Step
 from shared.rows import removed_from_row
 from shared.settings import Settings
 from tests.builders import EFFECTS
@@ -196,6 +196,12 @@ class BreachState(State):
     # --- what tells two states apart -------------------------------------------------------------------------
 
     def key(self) -> tuple[Any, ...]:
+        """As in ``State.key``. What a decision of ``Plan.BREACH`` never looks at is left out once that plan runs, and
+        no second call can come: whether the device registered since the baseline, until the step that sets
+        the baseline anew is done (``rollover.advance``); whether a session is newer than the last registration
+        (``exposure._is_newer``); and when it last acted, which only the wait for a job asks for. Of the tokens the
+        last alone is confirmed again.
+        """
         rollover = self.rollover()
         body, identity = self.dps.enrolled.get(NAME), self.hub.identities.get(NAME)
         return (
@@ -208,7 +214,7 @@ class BreachState(State):
             self.vault.kept[CERTIFICATE].enabled,
             self._letters(sorted(self.stolen)),
             self.spent,
-            tuple(mode for mode, _ in self.tokens),
+            self.tokens and self.tokens[-1][0],
             rollover and self._remembered(rollover),
             tuple(self._kept(n) for n in range(1, 4)),
         )
@@ -225,7 +231,7 @@ class BreachState(State):
             identity.enabled,
             self._letters((identity.primary, identity.secondary)),
             identity.status_reason is not None,
-            identity.connected and (newer, session and LETTERS[session]),
+            identity.connected and (newer and not self._plain_breach(), session and LETTERS[session]),
         )
 
     def _coming(self, rollover: Rollover | None) -> Any:
@@ -242,7 +248,15 @@ class BreachState(State):
         same = identity is not None and identity.generation == kept.generation
         return kept.twin.equals(TWIN), same, kept.connected and self.clock.time < kept.at + timedelta(minutes=1)
 
+    def _plain_breach(self) -> bool:
+        """Whether ``Plan.BREACH`` runs, and will until the end."""
+        rollover, knobs = self.rollover(), self.knobs
+        plain = knobs.mode is not Mode.REPROVISION and knobs.second_call is None
+        return plain and rollover is not None and rollover.plan is Plan.BREACH
+
     def registered(self, rollover: Rollover | None) -> str:
+        if rollover is not None and self._plain_breach() and Step.DELETE_PRIMARY not in rollover.done:
+            return "whenever"
         record = self.dps.registrations.get(NAME)
         if record is None:
             return "never"
@@ -251,10 +265,11 @@ class BreachState(State):
     def _remembered(self, rollover: Rollover) -> tuple[Any, ...]:
         now = self.clock.time
         waited = now - rollover.waiting_since if rollover.waiting_since else timedelta()
+        if self._plain_breach():
+            rollover = replace(rollover, acted_at=None)
         acted = now - rollover.acted_at if rollover.acted_at else timedelta()
         return (
             *super()._remembered(rollover),
-            min(rollover.acts, ACTS),
             rollover.incident and (rollover.incident.mode, rollover.incident.approved_by is not None),
             rollover.incident and len(rollover.incident.compromised),
             (rollover.waiting_for or "").partition(":")[0],

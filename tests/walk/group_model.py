@@ -445,7 +445,6 @@ class GroupState:
             min(rollover.acts, ACTS),
             (rollover.waiting_for or "").partition(":")[0],
             waited >= SETTLE,
-            bool(rollover.outbox),
             now >= began + LIMIT,
             rollover.incident and len(rollover.incident.compromised),
         )

@@ -232,7 +232,12 @@ class State:
         return ends[sha256_thumbprint] <= self.clock.time
 
     def key(self) -> tuple[Any, ...]:
-        """What decides how the world goes on; times only as far as a decision compares them."""
+        """What decides how the world goes on; times only as far as a decision compares them.
+
+        Whether events wait unpublished is left out, in every walk: no decision looks at them (``shared.announce``), and
+        to publish them writes the row once more as it is; all that can happen around that write is walked in the run
+        that has the event.
+        """
         rollover = self.rollover()
         body = self.dps.enrolled.get(NAME)
         identity = self.hub.identities.get(NAME)
@@ -278,7 +283,6 @@ class State:
             min(rollover.acts, MAX_ACTS + 1),
             waited,
             job is not None,
-            bool(rollover.outbox),
         )
 
 
