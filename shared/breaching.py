@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.asked_once import asked_once
 from shared.body import accepted_routes, text_of
 from shared.breach_call import Asking, parse_asking
 from shared.callers import Caller
@@ -75,6 +76,7 @@ def preview(body: Mapping[str, Any], caller: Caller, services: Services) -> dict
         BadInput, NotFound, Unsuitable: nothing, or not one thing, is named.
     """
     asking = parse_asking(body)
+    services = asked_once(services)
     targets = _targets(asking, services)
     counts = {one.key: _count(one, services) for one in targets}
     devices = sum(one.touched for one in counts.values())
@@ -193,6 +195,7 @@ def confirm(body: Mapping[str, Any], caller: Caller, services: Services) -> Conf
         Unsuitable: the token is unknown, of somebody else, or its time is over.
         WorldChanged: something else would be done now.
     """
+    services = asked_once(services)
     kept = _previewed(body, caller, services)
     asking = parse_asking(kept.request)
     glass = text_of(body, "break_glass")

@@ -16,10 +16,6 @@ from msrest.exceptions import ClientException, HttpOperationError
 
 from shared.errors import Conflict, NotAllowed, NotFound, RolloverError, ServiceRefused, ServiceUnavailable
 
-NO_RETRY = 0
-"""``retry_status`` of azure-core's clients: the SDK would sleep through a Retry-After, minutes long, in our worker
-thread. We wait in the ledger instead. Connections that break are still tried again by the SDK."""
-
 
 @contextmanager
 def answers_of(service: str, what: str) -> Iterator[None]:

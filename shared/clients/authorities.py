@@ -22,6 +22,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from shared.authority import DpsCertificate
 from shared.certificate import Certificate, parse_certificate
 from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.clients.resource_manager import parts_of, resource_manager
 from shared.errors import BadInput, NotFound, ServiceRefused, ServiceUnavailable
 from shared.settings import Settings
@@ -32,9 +33,11 @@ AS_READ = MatchConditions.IfNotModified
 class AuthoritiesClient:
     """Lists, uploads, verifies and deletes CA certificates of one DPS."""
 
-    def __init__(self, settings: Settings, resource_id: str, credential: TokenCredential) -> None:
+    def __init__(
+        self, settings: Settings, resource_id: str, credential: TokenCredential, limits: Limits = LIMITS
+    ) -> None:
         subscription, group, name = parts_of(resource_id)
-        self._api = resource_manager(settings, credential, subscription).dps_certificate
+        self._api = resource_manager(settings, credential, subscription, limits).dps_certificate
         self._dps: dict[str, Any] = {"resource_group_name": group, "provisioning_service_name": name}
 
     def all(self) -> list[DpsCertificate]:

@@ -18,6 +18,7 @@ from azure.iot.hub.models import Twin as TwinBody
 
 from shared.certificate import normalize_thumbprint
 from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.clients.resource_manager import HubResource
 from shared.enrollment import HubIdentity, Shown, Twin, parse_time
 from shared.errors import NotFound, ServiceRefused
@@ -38,14 +39,13 @@ THUMBPRINTS = 20
 class HubClient:
     """Reads identities, writes their thumbprints, starts method jobs."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, limits: Limits = LIMITS) -> None:
         self._name = f"IoT Hub {settings.hub_hostname}"
         self._registry = IoTHubRegistryManager.from_token_credential(settings.hub_hostname, credential)
         self._jobs = IoTHubJobManager.from_token_credential(settings.hub_hostname, credential)
         self._resource = HubResource(settings, credential)
         for manager in (self._registry, self._jobs):
-            # A Retry-After is waited for in the ledger, not asleep in the worker's thread.
-            manager.protocol.config.retry_policy.policy.respect_retry_after_header = False
+            limits.apply_to_hub(manager)
             # msrest closes the connection after each call otherwise; its sessions are one for each thread.
             manager.protocol.config.keep_alive = True
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from azure.core.credentials import TokenCredential
 from azure.iot.deviceprovisioning import DeviceProvisioningClient
 
-from shared.clients.answers import NO_RETRY, answers_of
+from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.enrollment import Enrollment, Members, Registration, parse_enrollment, parse_member, parse_registration
 from shared.errors import NotFound
 from shared.group import Group, parse_group
@@ -25,9 +26,9 @@ MEMBERS = 100
 class ProvisioningClient:
     """Reads, lists and writes individual enrollments and groups."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, limits: Limits = LIMITS) -> None:
         self._name = f"DPS {urlsplit(settings.dps_endpoint).hostname}"
-        self._client = DeviceProvisioningClient(settings.dps_endpoint, credential, retry_status=NO_RETRY)
+        self._client = DeviceProvisioningClient(settings.dps_endpoint, credential, **limits.of_core())
 
     def enrollment(self, registration_id: str) -> Enrollment | None:
         """The individual enrollment with its registration record; None when there is none.

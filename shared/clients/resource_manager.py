@@ -7,7 +7,8 @@ from azure.core.credentials import TokenCredential
 from azure.core.rest import HttpRequest
 from azure.mgmt.iothubprovisioningservices import IotDpsClient
 
-from shared.clients.answers import NO_RETRY, answers_of
+from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.errors import BadInput, RolloverError
 from shared.events import LogEvent, log
 from shared.settings import RESOURCE_ID, Settings
@@ -20,10 +21,12 @@ KEPT_S = 300
 (docs: how Resource Manager throttles)."""
 
 
-def resource_manager(settings: Settings, credential: TokenCredential, subscription_id: str) -> IotDpsClient:
+def resource_manager(
+    settings: Settings, credential: TokenCredential, subscription_id: str, limits: Limits = LIMITS
+) -> IotDpsClient:
     """The client for a subscription."""
     return IotDpsClient(
-        credential, subscription_id, settings.arm_endpoint, credential_scopes=[SCOPE], retry_status=NO_RETRY
+        credential, subscription_id, settings.arm_endpoint, credential_scopes=[SCOPE], **limits.of_core()
     )
 
 

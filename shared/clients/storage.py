@@ -12,6 +12,7 @@ from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
 from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.errors import NotFound
 from shared.ledger import Row, Write
 from shared.nudges import Nudges, encode_nudge, visibility_seconds
@@ -23,15 +24,17 @@ FLEETS = "fleets"
 NEVER = -1
 
 
-def open_storage(settings: Settings, credential: TokenCredential) -> tuple["StoredTable", "StoredTable", Nudges]:
+def open_storage(
+    settings: Settings, credential: TokenCredential, limits: Limits = LIMITS
+) -> tuple["StoredTable", "StoredTable", Nudges]:
     """The ledger's table, that of the works on fleets, and the queues: by connection string or by identity, whichever
     the settings hold."""
     if settings.storage_connection:
-        tables = TableServiceClient.from_connection_string(settings.storage_connection)
-        queues = QueueServiceClient.from_connection_string(settings.storage_connection)
+        tables = TableServiceClient.from_connection_string(settings.storage_connection, **limits.of_tables())
+        queues = QueueServiceClient.from_connection_string(settings.storage_connection, **limits.of_queues())
     else:
-        tables = TableServiceClient(str(settings.table_url), credential=credential)
-        queues = QueueServiceClient(str(settings.queue_url), credential=credential)
+        tables = TableServiceClient(str(settings.table_url), credential=credential, **limits.of_tables())
+        queues = QueueServiceClient(str(settings.queue_url), credential=credential, **limits.of_queues())
     ledger, fleets = (StoredTable(tables.get_table_client(name)) for name in (TABLE, FLEETS))
     return ledger, fleets, QueuedNudges(queues)
 

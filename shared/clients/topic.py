@@ -8,7 +8,8 @@ from azure.core.credentials import TokenCredential
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
 
-from shared.clients.answers import NO_RETRY, answers_of
+from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.settings import Settings
 from shared.tracing import here
 
@@ -33,8 +34,9 @@ def cloud_event(
 class TopicClient:
     """Publishes lifecycle events."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
-        self._client = EventGridPublisherClient(settings.topic_endpoint, credential, retry_status=NO_RETRY)
+    def __init__(self, settings: Settings, credential: TokenCredential, limits: Limits = LIMITS) -> None:
+        self._client = EventGridPublisherClient(settings.topic_endpoint, credential)
+        self._limits = limits
 
     def publish(self, event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime) -> None:
         """Publish one event. Its ID stays the same when it is published again.
@@ -44,4 +46,4 @@ class TopicClient:
         """
         event = cloud_event(event_id, event_type, subject, data, at, here())
         with answers_of("Event Grid topic", f"{event_type} {event_id}"):
-            self._client.send(event)
+            self._client.send(event, **self._limits.of_core())

@@ -11,7 +11,8 @@ from azure.keyvault.keys.crypto import CryptographyClient
 from cryptography.x509 import load_der_x509_certificate
 
 from shared.certificate import Certificate, parse_certificate
-from shared.clients.answers import NO_RETRY, answers_of
+from shared.clients.answers import answers_of
+from shared.clients.limits import LIMITS, Limits
 from shared.clients.signing import signing_key
 from shared.errors import BadInput, NotFound
 from shared.issuing import IssuerKey, SigningRequest
@@ -29,16 +30,17 @@ MOST_KEYS = 16
 class VaultClient:
     """Reads certificates and asks for new versions."""
 
-    def __init__(self, settings: Settings, credential: TokenCredential) -> None:
+    def __init__(self, settings: Settings, credential: TokenCredential, limits: Limits = LIMITS) -> None:
         self._url = settings.vault_url
         self._settings = settings
         self._credential = credential
+        self._limits = limits
         self._crypto_clients: dict[str, CryptographyClient] = {}
         self._client = CertificateClient(
             settings.vault_url,
             credential,
             verify_challenge_resource=settings.verify_challenge_resource,
-            retry_status=NO_RETRY,
+            **limits.of_core(),
         )
 
     def certificates(self) -> Iterator[Listed]:
@@ -169,7 +171,7 @@ class VaultClient:
                 key_id,
                 self._credential,
                 verify_challenge_resource=self._settings.verify_challenge_resource,
-                retry_status=NO_RETRY,
+                **self._limits.of_core(),
             )
         return self._crypto_clients[key_id]
 

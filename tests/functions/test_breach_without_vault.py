@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from shared.certificate import parse_certificate
-from shared.errors import RolloverError
+from shared.errors import RolloverError, ServiceUnavailable
 from shared.resuming import resume_due
 from shared.rollover import Step
 from shared.starting import start_rollover
@@ -15,7 +15,7 @@ from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliv
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World
 from tests.http_api import HttpApi
-from tests.outages import VAULT_DOWN, VAULT_SHUT, vault_breaks
+from tests.outages import READS_OF_VAULT, VAULT_DOWN, VAULT_SHUT, vault_breaks
 
 CALL = {"registration_id": DEVICE, "reason": "laptop stolen"}
 
@@ -28,6 +28,10 @@ def world() -> World:
 @pytest.fixture
 def http(world: World, http_of: Callable[[World], HttpApi]) -> HttpApi:
     return http_of(world)
+
+
+def silence() -> NoReturn:
+    raise ServiceUnavailable("Key Vault gave no answer to GET certificate (ServiceResponseTimeoutError)")
 
 
 def preview(http: HttpApi) -> dict[str, Any]:
@@ -85,6 +89,20 @@ def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(w
     deliver_all(world)
     assert "it has the outgoing certificate's key" in (the_rollover(world).waiting_for or "")
     assert set(world.dps.slots(DEVICE)) - {None} == {OLD_256}
+
+
+def test_a_silent_vault_is_waited_for_once_in_a_call(world: World, http: HttpApi) -> None:
+    """Each question to it would take seconds; two devices share the certificate here."""
+    enrollment = world.dps.enrollment(DEVICE)
+    assert enrollment is not None
+    (old,) = enrollment.certificates()
+    world.dps.enroll("dev-02", world.vault.kept[CERTIFICATE].versions[0])
+    asked = []
+    for name in READS_OF_VAULT:
+        setattr(world.vault, name, lambda *_, name=name: asked.append(name) or silence())
+    answer = http.post("/api/breaches", thumbprint=old.sha256_thumbprint, reason="laptop stolen")
+    assert len(answer.json["targets"]) == 2
+    assert len(asked) == 1
 
 
 def test_naming_the_vaults_certificate_needs_the_vault(world: World, http: HttpApi) -> None:

@@ -1,0 +1,97 @@
+"""A service takes the connection and says nothing: a call ends in time, and says which service it was."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from azure.core.credentials import AccessToken
+
+from shared.clients.authorities import AuthoritiesClient
+from shared.clients.hub import HubClient
+from shared.clients.limits import Limits
+from shared.clients.provisioning import ProvisioningClient
+from shared.clients.storage import open_storage
+from shared.clients.topic import TopicClient
+from shared.clients.vault import VaultClient
+from shared.errors import ServiceUnavailable
+from shared.ledger import Write
+from shared.rollover import Step
+from shared.settings import Settings
+from tests.certificates import NOW, a_certificate
+from tests.fakes import some_settings
+
+SOON = Limits(connect_s=0.3, read_s=0.4, hub_read_s=0.4)
+DPS = "/subscriptions/0/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/dps"
+STORED = "AccountName=a;AccountKey=YQ==;TableEndpoint=http://{0}/a;QueueEndpoint=http://{0}/a"
+
+
+class NoToken:
+    def get_token(self, *_: str, **__: object) -> AccessToken:
+        return AccessToken("token", int(time.time()) + 3600)
+
+    def get_token_info(self, *_: str, **__: object) -> AccessToken:
+        return self.get_token()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Where somebody takes every connection, and never says a word, be it of TLS."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield "{}:{}".format(*listening.getsockname())
+
+
+def settings_at(host: str) -> Settings:
+    url = f"https://{host}"
+    return replace(
+        some_settings(),
+        dps_endpoint=url,
+        hub_hostname=host,
+        vault_url=url,
+        topic_endpoint=f"{url}/api/events",
+        arm_endpoint=url,
+        storage_connection=STORED.format(host),
+    )
+
+
+def elsewhere(call: Callable[[], object]) -> object:
+    with ThreadPoolExecutor() as threads:
+        return threads.submit(call).result()
+
+
+def calls(host: str) -> dict[str, tuple[str, Callable[[], object]]]:
+    """By what a person calls it: how the problem names it, and a call that meets it."""
+    settings, token = settings_at(host), NoToken()
+    dps, hub = ProvisioningClient(settings, token, SOON), HubClient(settings, token, SOON)
+    vault, topic = VaultClient(settings, token, SOON), TopicClient(settings, token, SOON)
+    authorities = AuthoritiesClient(settings, DPS, token, SOON)
+    table, _, nudges = open_storage(settings, token, SOON)
+    return {
+        "DPS, a GET": ("DPS 127.", lambda: dps.enrollment("dev-01")),
+        "DPS, a query": ("DPS 127.", lambda: list(dps.groups())),
+        "DPS, a write": ("DPS 127.", lambda: dps.create("dev-01", {})),
+        "the hub, a GET": ("IoT Hub 127.", lambda: hub.identity("dev-01")),
+        "the hub, a query": ("IoT Hub 127.", lambda: hub.holders(["00"])),
+        "the hub, in another thread": ("IoT Hub 127.", lambda: elsewhere(lambda: hub.identity("dev-01"))),
+        "the hub, a job": ("IoT Hub 127.", lambda: hub.job("job")),
+        "the vault, a GET": ("Key Vault", lambda: vault.latest("cert")),
+        "the vault, a list": ("Key Vault", lambda: list(vault.certificates())),
+        "the vault, a write": ("Key Vault", lambda: vault.merge("cert", [a_certificate().der])),
+        "Resource Manager": ("Resource Manager", authorities.all),
+        "the topic": ("Event Grid topic", lambda: topic.publish("1", "t", "s", {}, NOW)),
+        "the table, a GET": ("table", lambda: table.read("p", "r")),
+        "the table, a query": ("table", lambda: list(table.scan("r"))),
+        "the table, a write": ("table", lambda: table.commit([Write({"PartitionKey": "p", "RowKey": "r"}, None)])),
+        "the queue": ("queue", lambda: nudges.send(Step.UPLOAD_SECONDARY, "individual.dev-01.1")),
+    }
+
+
+@pytest.mark.parametrize("what", calls("127.0.0.1:1"))
+def test_a_silent_service_is_given_up_in_time_and_named(silent: str, what: str) -> None:
+    named, call = calls(silent)[what]
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match=f"^{named}.*gave no answer"):
+        call()
+    assert time.monotonic() - began < 10, "by their defaults they take from 100 seconds to 20 minutes"
