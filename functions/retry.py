@@ -1,10 +1,11 @@
-"""HTTP: POST /api/rollovers/{id}/retry goes on with a rollover that ended without being done."""
+"""HTTP: POST /api/rollovers/{id}/retry goes on with a rollover that ended without being done, or looks again at once at
+one that is open."""
 
 import azure.functions as func
 
 from shared.api import Answer, Asked, respond
 from shared.body import accepted_routes, only, required_text
-from shared.operating import OPERATE, retry, why_nothing
+from shared.operating import OPERATE, note_on_open, retry
 from shared.views import accepted
 
 bp = func.Blueprint()
@@ -24,4 +25,4 @@ def take_call(asked: Asked) -> Answer:
     reason = required_text(asked.body, "reason")
     before = asked.services.ledger.read(asked.route["id"])
     again = retry(before.id, reason, accepted_routes(asked.body), asked.caller, asked.services)
-    return accepted(again, why_nothing(before))
+    return accepted(again, note_on_open(before))

@@ -5,6 +5,7 @@ Every call stands in the history with the caller's name and reason, and a repeat
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from shared.announce import announce
 from shared.callers import Caller, Role, require
@@ -61,18 +62,20 @@ def _after_cancel(rollover: Rollover) -> str:
 
 
 def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller, services: Services) -> Rollover:
-    """Go on with a rollover that ended without being done, where it was; ``routes`` are escape routes to accept.
+    """Go on with a rollover that ended without being done, where it was; an open one looks again at once.
+
+    ``routes`` are escape routes to accept.
 
     Raises:
         NotFound, NotPermitted: as ``cancel``.
-        Unsuitable: it is done, or its target has a later one.
+        Unsuitable: it is done, or its target has a later one; or routes are accepted of what nobody has approved.
     """
 
     def change(rollover: Rollover) -> tuple[Rollover, str]:
         if not rollover.plan.expires:
             require(caller, EXECUTE)
         if rollover.outcome is None:
-            raise _Nothing(rollover)
+            return _at_once(rollover, routes, services.now()), "looks again"
         if rollover.outcome in (Outcome.DONE, Outcome.PREEMPTED):
             raise Unsuitable(f"{rollover.id} has ended as {rollover.status}: {rollover.outcome_reason}")
         last = services.ledger.last_like(rollover)
@@ -80,26 +83,44 @@ def retry(rollover_id: str, reason: str, routes: tuple[str, ...], caller: Caller
             raise Unsuitable(f"{last.id} is a later rollover of the same target")
         if rollover.incident is not None and rollover.incident.awaits_approval:
             raise Unsuitable(f"nobody approved {rollover.id} in time; call the breach again")
-        again = reopened(rollover, services.now())
-        if again.incident is not None and routes:
-            accepted = tuple(dict.fromkeys((*again.incident.accepted_routes, *routes)))
-            again = replace(again, incident=replace(again.incident, accepted_routes=accepted))
-        return again, "goes on"
+        return _accepting(reopened(rollover, services.now()), routes), "goes on"
 
     rollover = _change(rollover_id, change, reason, caller, services)
     nudge_next(rollover, services)
     return rollover
 
 
-def why_nothing(rollover: Rollover) -> str | None:
-    """Why a retry of this rollover does nothing; None when it does something."""
-    if rollover.outcome is not None:
-        return None
+def _at_once(rollover: Rollover, routes: tuple[str, ...], now: datetime) -> Rollover:
+    """An open rollover that is looked at now, for all that it has waited so far counts on; never one that a step is at
+    work on, or that waits for a second person."""
     if rollover.awaits_approval:
+        if routes:
+            raise Unsuitable(f"nobody has approved {rollover.id} yet; accept escape routes once somebody has")
+        raise _Nothing(rollover)
+    again = _accepting(rollover, routes)
+    if rollover.waiting_for and rollover.due_at and rollover.due_at > now:
+        return replace(again, due_at=now)
+    if again == rollover:
+        raise _Nothing(rollover)
+    return again
+
+
+def _accepting(rollover: Rollover, routes: tuple[str, ...]) -> Rollover:
+    if rollover.incident is None:
+        return rollover
+    accepted = tuple(dict.fromkeys((*rollover.incident.accepted_routes, *routes)))
+    return replace(rollover, incident=replace(rollover.incident, accepted_routes=accepted))
+
+
+def note_on_open(before: Rollover) -> str | None:
+    """What a retry means to a rollover that was open; None when it had ended."""
+    if before.outcome is not None:
+        return None
+    if before.awaits_approval:
         return "nothing was changed: it is open, and waits for a second person to approve it"
-    waits = f"it waits: {rollover.waiting_for}" if rollover.waiting_for else "it is being carried out"
-    looks = f"; it looks again at {rollover.due_at:%Y-%m-%d %H:%M:%SZ}" if rollover.due_at else ""
-    return f"nothing was changed: it is open and goes on by itself; {waits}{looks}"
+    if before.waiting_for:
+        return f"it is open, and looks again at once; it waits: {before.waiting_for}"
+    return "it is open: it is being carried out"
 
 
 def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -> Rollover:

@@ -106,7 +106,7 @@ def _contained_at(rollover: Rollover, history: list[History]) -> datetime | None
 
 
 def accepted(rollover: Rollover, note: str | None = None) -> Answer:
-    """What a call gets that a rollover carries out; ``note`` where the call itself did nothing."""
+    """What a call gets that a rollover carries out; ``note`` is what the call meant to one that was open."""
     url = _url(rollover)
     body: dict[str, Any] = {
         "id": rollover.id,

@@ -205,21 +205,98 @@ def test_routes_that_a_second_call_accepts_are_not_lost_in_the_first(http):
     assert (status(http), status(http, SECOND)) == ("preempted", "done")
 
 
-def test_a_retry_of_what_is_open_changes_nothing(http):
+def _waits(http: HttpApi) -> dict[str, Any]:
+    """An expiry whose enrollment somebody disabled, looked at twice: it looks again in minutes."""
+    begin(http.world)
+    http.world.dps.edit(DEVICE, lambda body: body.update(provisioningStatus="disabled"))
+    deliver_all(http.world)
+    http.world.clock.advance(timedelta(minutes=31))
+    resume_due(http.world.services)
+    deliver_all(http.world)
+    shown = dict(http.get(FIRST).json)
+    assert (shown["status"], shown["waiting_for"][:26]) == ("waiting", "the enrollment is disabled")
+    return shown
+
+
+def test_a_retry_of_what_waits_looks_again_at_once_and_says_what_it_waited_for(http):
+    waits = _waits(http)
+    http.world.dps.edit(DEVICE, lambda body: body.update(provisioningStatus="enabled"))
+    answer = http.post(f"{FIRST}/retry", "operator", reason="it is enabled again")
+    assert answer.status == 202
+    assert answer.json["note"] == f"it is open, and looks again at once; it waits: {waits['waiting_for']}"
+    assert last_record(http) == ("operator (id-of-operator)", "looks again", "it is enabled again")
+    deliver_all(http.world)
+    assert http.get(FIRST).json["next_step"] == "invoke_reprovision_job"
+
+
+def test_a_retry_of_what_waits_for_the_same_afterwards_takes_none_of_its_patience(http):
+    _waits(http)
+    before = the_rollover(http.world)
+    http.post(f"{FIRST}/retry", reason="is it?")
+    deliver_all(http.world)
+    after = the_rollover(http.world)
+    assert (after.waiting_for, after.waiting_since, after.acts) == (
+        before.waiting_for,
+        before.waiting_since,
+        before.acts,
+    )
+    assert after.due_at is not None
+    assert after.due_at > http.world.clock.time
+
+
+def test_to_retry_again_before_it_has_looked_changes_nothing(http):
+    _waits(http)
+    http.post(f"{FIRST}/retry", reason="now")
+    history = http.get(FIRST).json["history"]
+    assert http.post(f"{FIRST}/retry", "oncall-2", reason="now!").status == 202
+    assert http.get(FIRST).json["history"] == history
+
+
+def test_a_retry_skips_no_approval(http):
+    http.world.settings = replace(http.world.settings, breach_fuse=0)
+    breach(http)
+    before = http.get(FIRST).json
+    answer = http.post(f"{FIRST}/retry", reason="hurry")
+    assert (answer.status, answer.json["status"]) == (202, "awaiting_approval")
+    assert "A second person calls" in answer.json["next_step_in_words"]
+    assert http.post(f"{FIRST}/retry", reason="hurry", accept_escape_routes=["group g1"]).status == 409
+    deliver_all(http.world)
+    assert http.get(FIRST).json == before
+    assert admits(http)
+
+
+def test_a_route_is_accepted_while_the_breach_is_open(http):
+    http.world.vault.issues = lambda _: None
+    http.world.dps.enroll_group("g1", OLD)
+    breach(http)
+    deliver_all(http.world)
+    assert status(http) == "waiting"
+    http.post(f"{FIRST}/retry", reason="g1 is ours", accept_escape_routes=["group g1"])
+    http.world.vault.kept[CERTIFICATE].versions.append(NEW)
+    deliver_all(http.world)
+    comes_back(http)
+    assert status(http) == "done"
+
+
+def test_an_operator_does_not_hurry_a_breach(http):
+    breach(http)
+    assert http.post(f"{FIRST}/retry", "operator", reason="x").status == 403
+
+
+def test_a_retry_of_what_a_step_is_at_work_on_changes_nothing(http):
     breach(http)
     before = http.get(FIRST).json
     assert http.post(f"{FIRST}/retry", reason="x").status == 202
     assert http.get(FIRST).json == before
 
 
-def test_a_retry_of_what_is_open_says_why_it_does_nothing(http):
+def test_a_retry_of_what_is_open_says_what_it_waits_for(http):
     http.world.vault.issues = lambda _: None
     breach(http)
     assert "it is being carried out" in http.post(f"{FIRST}/retry", reason="x").json["note"]
     deliver_all(http.world)
     note = http.post(f"{FIRST}/retry", reason="x").json["note"]
-    assert note.startswith("nothing was changed: it is open and goes on by itself; it waits: ")
-    assert "looks again at 2026-" in note
+    assert note.startswith("it is open, and looks again at once; it waits: ")
 
 
 def test_a_retry_that_does_something_needs_no_such_note(http):
