@@ -313,8 +313,8 @@ def _wrong_permissions(files: dict[Path, BicepFile]) -> list[str]:
 
 
 SDK_ROOTS = {"_api", "_client", "_registry", "_jobs", "queue", "requests"}
-LOCAL_CALLS = {"get_table_client", "get_queue_client"}
-"""Make a client object and send nothing."""
+LOCAL_CALLS = {"get_table_client", "get_queue_client", "Session"}
+"""Make an object and send nothing."""
 
 
 def sdk_calls() -> set[tuple[str, str]]:
