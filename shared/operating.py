@@ -16,7 +16,7 @@ from shared.events import Lifecycle, LogEvent, log
 from shared.group_device import leaf_to_keep_out, leaf_to_let_in
 from shared.incident import Incident, Mode
 from shared.opening import TRIES, begin, shut_doors
-from shared.rollover import Outcome, Plan, Rollover, approved, cancelled, reopened
+from shared.rollover import Outcome, Plan, Rollover, Step, approved, cancelled, reopened
 from shared.rows import History
 from shared.selecting import Selector, device_of, select
 from shared.services import Services
@@ -53,6 +53,11 @@ def cancel(rollover_id: str, reason: str, caller: Caller, services: Services) ->
 
 def _after_cancel(rollover: Rollover) -> str:
     retry = f"POST /api/rollovers/{rollover.id}/retry goes on where it was"
+    if rollover.plan.expires and Step.STAGE_HUB_THUMBPRINT in rollover.done:
+        return (
+            f"{retry}; the sweep begins it again after a day. Device and hub may use either certificate now: a newer"
+            " version of the vault is taken up once the device has registered with one of them"
+        )
     if rollover.plan.expires:
         return f"{retry}; the sweep begins it again after a day, or when the vault has a new version"
     return (

@@ -140,7 +140,11 @@ def _in_use(
     # Of two, the device can use only one that still lives; of two dead ones, the younger is the likelier.
     living = [c for c in candidates if c.not_after > now]
     if len(living) > 1:
-        return CannotBegin("both slots hold older certificates and the hub does not show which one the device uses")
+        # Neither may be overwritten: a device whose certificate leaves its slot is locked out once it has to register.
+        return CannotBegin(
+            "both slots hold older certificates and the hub does not show which one the device uses; it will once the"
+            " device has registered with one of them"
+        )
     return max(living or candidates, key=lambda c: c.not_after, default=None)
 
 

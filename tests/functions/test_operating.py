@@ -141,6 +141,25 @@ def test_a_device_rolls_again_when_nobody_approved_the_breach(http):
     assert start_rollover(CERTIFICATE, "sweep", http.world.services).what == "begun"
 
 
+@pytest.mark.parametrize("uses", [OLD_256, NEW_256], ids=["the old one", "the new one"])
+def test_with_both_certificates_staged_a_newer_version_begins_once_the_device_shows_which_it_uses(uses, http):
+    """To overwrite the one that it uses would lock it out."""
+    begin(http.world)
+    deliver_all(http.world)
+    assert the_rollover(http.world).next_step is Step.INVOKE_REPROVISION_JOB
+    said = http.post(f"{FIRST}/cancel", reason="the new one does not work").json["next_step_in_words"]
+    assert "once the device has registered with one of them" in said
+    http.world.vault.kept[CERTIFICATE].versions.append(STRANGER)
+    started = start_rollover(CERTIFICATE, "event", http.world.services)
+    assert (started.what, "once the device has registered" in started.why) == ("cannot", True)
+    http.world.clock.advance(timedelta(seconds=1))
+    http.world.dps.registered(DEVICE)
+    http.world.hub.provision(DEVICE, uses)
+    assert start_rollover(CERTIFICATE, "event", http.world.services).what == "begun"
+    deliver_all(http.world)
+    assert set(http.world.dps.slots(DEVICE)) == {uses, STRANGER_256}
+
+
 # --- retry ------------------------------------------------------------------------------------------------------------
 
 
