@@ -3,7 +3,7 @@ is down must not keep the door open.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.enrollment import Enrollment
 from shared.errors import ServiceRefused, ServiceUnavailable
@@ -92,6 +92,23 @@ def look_in_vault_for_group(
         return InVault(name, latest, keys_of(sha1_thumbprints, name, services) if latest else {})
     except (ServiceUnavailable, ServiceRefused) as error:
         return InVault(named.name, unread=str(error))
+
+
+def with_name(rollover: Rollover, services: Services) -> Rollover:
+    """A breach with the vault certificate that takes over, where none was known when a person called: the vault could
+    not be read then, or nothing was tagged.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused.
+    """
+    if rollover.certificate_name or not rollover.plan.replaces:
+        return rollover
+    leaving = {one.sha1_thumbprint for one in rollover.leaving}
+    if rollover.group_id:
+        name = certificate_for_group(rollover.group_id, leaving, services)
+    else:
+        name = certificate_for(rollover.registration_id, leaving, services)
+    return replace(rollover, certificate_name=name)
 
 
 def keys_of(sha1_thumbprints: Sequence[str], name: str, services: Services) -> dict[str, str]:

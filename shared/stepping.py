@@ -23,6 +23,7 @@ from shared.errors import (
 from shared.events import Lifecycle, LogEvent, log
 from shared.nudges import LONGEST_DELAY, decode_nudge
 from shared.observation import observe, summary
+from shared.replacement import with_name
 from shared.rollover import (
     Act,
     AlreadyDone,
@@ -100,7 +101,7 @@ def _told(rollover: Rollover, step: Step | None) -> dict[str, object]:
 
 
 def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effect, noted: Noted) -> None:
-    seen, verdict = _look(step, rollover, services)
+    rollover, seen, verdict = _look(step, rollover, services)
     came, before = rollover, seen
     if isinstance(verdict, Act) and seen is not None:
         intention = History(services.now(), f"step {step}", "acts", verdict.why, step, before=summary(seen))
@@ -110,7 +111,7 @@ def _carry_out(step: Step, rollover: Rollover, services: Services, effect: Effec
         failed = _act(rollover, waiting, seen, verdict, services, effect)
         if isinstance(failed, Wait):
             rollover = unacted(rollover, waiting)
-        seen, verdict = _look(step, rollover, services)
+        rollover, seen, verdict = _look(step, rollover, services)
         if isinstance(verdict, Act):
             # Not visible yet, or more to do: look again, soon at first.
             verdict = failed or _again(verdict, rollover, services)
@@ -168,14 +169,16 @@ def _again(verdict: Act, rollover: Rollover, services: Services) -> Verdict:
     return bounded(wait, rollover, services.now(), services.settings.policy)
 
 
-def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Observation | None, Verdict]:
+def _look(step: Step, rollover: Rollover, services: Services) -> tuple[Rollover, Observation | None, Verdict]:
     try:
+        if step is Step.ISSUE_CERTIFICATE:
+            rollover = with_name(rollover, services)
         seen = observe(step, rollover, services)
     except ServiceUnavailable as error:
-        return None, _wait_for(error, rollover, services)
+        return rollover, None, _wait_for(error, rollover, services)
     except (ServiceRefused, BadInput) as error:
-        return None, _refused(error, rollover, services)
-    return seen, decide(step, rollover, seen, services.settings.policy)
+        return rollover, None, _refused(error, rollover, services)
+    return rollover, seen, decide(step, rollover, seen, services.settings.policy)
 
 
 def _act(

@@ -10,7 +10,6 @@ from shared.certificate import parse_certificate
 from shared.errors import RolloverError, ServiceUnavailable
 from shared.resuming import resume_due
 from shared.rollover import Step
-from shared.starting import start_rollover
 from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliver_all, the_rollover
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World
@@ -61,7 +60,6 @@ def test_it_is_contained_and_rests_until_the_vault_is_back(world: World, http: H
     rests = the_rollover(world)
     assert (rests.contained, rests.next_step, rests.outcome) == (True, Step.ISSUE_CERTIFICATE, None)
     mend()
-    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)  # tells whose certificate it is
     world.clock.time = the_rollover(world).due_at or world.clock.time
     resume_due(world.services)
     deliver_all(world)
@@ -85,7 +83,7 @@ def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(w
     mend()
     longer = a_certificate(ends=NOW + timedelta(days=400), key=generation(0).key)
     world.vault.issues = lambda _: parse_certificate(longer.der)
-    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)
+    world.clock.time = the_rollover(world).due_at or world.clock.time
     deliver_all(world)
     assert "it has the outgoing certificate's key" in (the_rollover(world).waiting_for or "")
     assert set(world.dps.slots(DEVICE)) - {None} == {OLD_256}
