@@ -9,7 +9,6 @@ import pytest
 from shared.certificate import parse_certificate
 from shared.errors import RolloverError
 from shared.rollover import Rollover, Step
-from shared.starting import start_rollover
 from tests.certificates import a_ca
 from tests.fakes import World
 from tests.group_story import (
@@ -97,11 +96,10 @@ def test_it_is_contained_without_the_vault_and_recovers_with_it(http_of, by_refe
     mend = vault_breaks(world, VAULT_DOWN)
     confirm(http, preview(http))
     assert not enabled(world), "before the answer"
-    rests = until_it_waits_for(world, "tied to this group")
+    rests = until_it_waits_for(world, "Key Vault")
     assert (rests.contained, rests.next_step, rests.outcome) == (True, Step.ISSUE_CERTIFICATE, None), reasons(world)
     assert not set(DEVICES) & set(world.hub.identities)
     mend()
-    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)  # tells whose certificate it is
     assert go_on(world).next_step is Step.RESTORE_TWIN, reasons(world)
     assert enabled(world)
     assert (OLD_ROOT if by_reference else OLD_CA).sha256_thumbprint not in trusted(world).values()
@@ -127,7 +125,6 @@ def test_a_replacement_with_the_stolen_key_is_found_out_once_the_vault_is_back(h
     again = parse_certificate(a_ca("Line CA", THE_ROOT, key=stolen.key, **LATER).der)
     world.vault.issues = lambda _: again
     mend()
-    start_rollover(CERTIFICATE, "sweep", world.services, hint=False)
     rests = go_on(world)
     assert "it has a compromised key" in (rests.waiting_for or ""), reasons(world)
     assert again.sha256_thumbprint not in trusted(world).values()
