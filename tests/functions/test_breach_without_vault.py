@@ -14,7 +14,7 @@ from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliv
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World
 from tests.http_api import HttpApi
-from tests.outages import READS_OF_VAULT, VAULT_DOWN, VAULT_SHUT, vault_breaks
+from tests.outages import READS_OF_VAULT, VAULT_DOWN, VAULT_SHUT, resource_manager_breaks, vault_breaks
 
 CALL = {"registration_id": DEVICE, "reason": "laptop stolen"}
 
@@ -107,3 +107,13 @@ def test_naming_the_vaults_certificate_needs_the_vault(world: World, http: HttpA
     vault_breaks(world, VAULT_DOWN)
     answer = http.post("/api/breaches", certificate_name=CERTIFICATE, reason="laptop stolen")
     assert answer.status == 503
+
+
+def test_a_devices_thumbprint_needs_no_resource_manager_though_groups_name_ca_certificates(
+    world: World, http: HttpApi
+) -> None:
+    world.dps.enroll_group("line-1", ca_references=["root"])
+    resource_manager_breaks(world)
+    answer = http.post("/api/breaches", thumbprint=OLD_256, reason="laptop stolen")
+    assert answer.status == 200
+    assert [one["registration_id"] for one in answer.json["targets"]] == [DEVICE]
