@@ -5,11 +5,11 @@ from datetime import datetime
 from shared.authorities import read_authorities
 from shared.certificate import is_among, is_same
 from shared.events import Lifecycle, LogEvent, log
-from shared.group import Group, distinct, slots_with
+from shared.group import Group, distinct
 from shared.group_target import decide_group_start
 from shared.rollover import Outcome, Plan, Rollover
 from shared.services import Services, Tagged
-from shared.starting import TRY_AGAIN_AFTER, Started, begin_new, cannot, go_on_with_breach, hasten
+from shared.starting import TRY_AGAIN_AFTER, Started, begin_new, cannot, go_on_with_breach, hasten, keeps_breach_open
 from shared.tags import GROUP_TAG
 from shared.target import Begin, CannotBegin, NothingToDo
 
@@ -25,8 +25,8 @@ def start_group_rollover(group_id: str, tagged: Tagged, cause: str, services: Se
     if group is None:
         return cannot(tagged.name, f"no enrollment group {group_id!r} in DPS ({how})", services)
     last = services.ledger.last_of_group(group_id)
-    if last is not None and _keeps_breach_open(last, group, tagged, services):
-        return go_on_with_breach(last, tagged, services, hint=hint)
+    if last is not None and keeps_breach_open(last):
+        return _after_breach(last, tagged, group, services, hint=hint)
     if last is not None and last.outcome is None:
         return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
     decision = _look_and_decide(tagged, group, services)
@@ -46,6 +46,14 @@ def start_group_rollover(group_id: str, tagged: Tagged, cause: str, services: Se
             return begin_new(new, last, decision.why, services, alone=not hint)
 
 
+def _after_breach(last: Rollover, tagged: Tagged, group: Group, services: Services, *, hint: bool) -> Started:
+    """Go on with a breach that is not over; what it keeps from being rolled, although that is due, is said."""
+    started = go_on_with_breach(last, tagged, services, hint=hint)
+    if started.what == "nothing" and isinstance(_look_and_decide(tagged, group, services), Begin):
+        return cannot(tagged.name, f"{last.id} needs a person first: {last.next_action}", services)
+    return started
+
+
 def _look_and_decide(tagged: Tagged, group: Group, services: Services) -> Begin | NothingToDo | CannotBegin:
     authorities = read_authorities(services, tagged.name)
     older = [one for one in distinct(group.anchors(authorities)) if not is_same(one, tagged.latest.certificate)]
@@ -63,16 +71,6 @@ def _look_and_decide(tagged: Tagged, group: Group, services: Services) -> Begin 
         now=services.now(),
         due=services.settings.due,
     )
-
-
-def _keeps_breach_open(last: Rollover, group: Group, tagged: Tagged, services: Services) -> bool:
-    """Whether the last rollover is a breach that is not over; one that a person mended by hand is."""
-    if not last.plan.replaces:
-        return False
-    if last.outcome is not Outcome.NEEDS_PERSON:
-        return last.outcome is None
-    anchors = group.anchors(read_authorities(services, tagged.name))
-    return not group.enabled or bool(slots_with(anchors, *last.leaving))
 
 
 def _would_bring_back_compromised(begin: Begin, tagged: Tagged, group: Group, services: Services) -> bool:

@@ -61,7 +61,7 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
         return cannot(certificate_name, why, services)
     services.devices.know(device_of(enrollment), enrollment.registration_id, certificate_name)
     last = services.ledger.last(enrollment.registration_id)
-    if last is not None and _keeps_breach_open(last):
+    if last is not None and keeps_breach_open(last):
         return _after_breach(last, tagged, enrollment, services, hint=hint)
     if last is not None and last.outcome is None:
         return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
@@ -112,7 +112,7 @@ def _look_and_decide(tagged: Tagged, enrollment: Enrollment, services: Services)
     )
 
 
-def _keeps_breach_open(last: Rollover) -> bool:
+def keeps_breach_open(last: Rollover) -> bool:
     """Whether the last rollover is a breach that is not over. One that needs a person is not, whatever the enrollment
     looks like: the hub may accept what is compromised, a twin wait to be restored, and its person was told to retry it.
     """

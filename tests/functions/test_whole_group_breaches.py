@@ -10,8 +10,10 @@ from shared.callers import Role
 from shared.certificate import parse_certificate
 from shared.enrollment import Slot
 from shared.errors import BadInput, NotFound, Unsuitable
+from shared.operating import retry
 from shared.quota import Quota
 from shared.rollover import Outcome, Rollover, Step
+from shared.starting import start_rollover
 from shared.status import still_exposed
 from tests.certificates import a_ca
 from tests.fakes import World, somebody
@@ -124,6 +126,25 @@ def test_another_group_that_trusts_the_ca_is_no_containment():
     assert still_exposed(rollover, world.services) == ["group line-2: it trusts the compromised CA certificate itself"]
 
 
+def test_a_breach_that_needs_a_person_is_not_taken_out_of_the_persons_hands():
+    """The group is mended by hand, but line-2 still admits what is compromised: a rollover in the breach's place would
+    make the retry impossible that the person was told of."""
+    world = a_group_story()
+    world.dps.enroll_group("line-2", OLD_CA)
+    breach(world)
+    ended = go_on(world)
+    assert ended.outcome is Outcome.NEEDS_PERSON
+    world.dps.enroll_group(GROUP, NEW_CA)
+    newer = parse_certificate(a_ca("Line CA", THE_ROOT, **LATER).der)
+    world.vault.kept[CERTIFICATE].versions += [NEW_CA, newer]
+    assert start_rollover(CERTIFICATE, "sweep", world.services, hint=False).what == "cannot"
+    (said,) = world.services.ledger.refused_inputs()
+    assert said.reason == f"{ended.id} needs a person first: {ended.next_action}"
+    assert the_rollover(world) == ended
+    del world.dps.grouped["line-2"]
+    assert retry(ended.id, "line-2 is gone", (), ONCALL, world.services).outcome is None
+
+
 def test_a_thumbprint_that_two_groups_trust_rolls_both_by_one_call():
     world = a_group_story(by_reference=True)
     world.dps.enroll_group("line-2", ca_references=["line-root"])
@@ -169,8 +190,6 @@ def test_without_a_replacement_it_rests_contained_and_goes_on_with_a_new_version
     rollover = go_on(world, timedelta(minutes=2))
     assert (rollover.contained, rollover.next_step) == (True, Step.ISSUE_CERTIFICATE)
     world.vault.kept[CERTIFICATE].versions.append(NEW_CA)
-    from shared.starting import start_rollover
-
     start_rollover(CERTIFICATE, "event", world.services)
     assert go_on(world).next_step is Step.RESTORE_TWIN
 
