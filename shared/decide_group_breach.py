@@ -346,6 +346,8 @@ def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observati
             f"{fleet.done} of {fleet.devices} devices are back, which is enough; the others' twins are kept:"
             f" {names(fleet)}"
         )
+    if fleet.halted:
+        return NeedsPerson(f"not all devices are back: {fleet.halted}", f"mend that, {RETRY}: their twins are kept")
     if seen.now >= (r.reopened_at or r.started_at) + policy.straggler_grace:
         return NeedsPerson(
             f"{fleet.devices - fleet.done} of {fleet.devices} devices are not back {policy.straggler_grace.days} days"

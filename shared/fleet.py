@@ -20,6 +20,8 @@ class Work(StrEnum):
     """Its identity is read back: gone."""
     WAVE = "wave"
     """It is asked to register again, in waves."""
+    LEAVES = "leaves"
+    """It gets a certificate under the CA that took over, where a CA in the vault issues it."""
     RESTORE = "restore"
     """Its twin is put back once it is back."""
 
@@ -33,8 +35,13 @@ _STEPS: Mapping[Work, Step] = {
     Work.EVICT: Step.REMOVE_HUB_REGISTRATION,
     Work.CHECK: Step.VERIFY_CONTAINMENT,
     Work.WAVE: Step.INVOKE_REPROVISION_JOB,
+    Work.LEAVES: Step.RESTORE_TWIN,
     Work.RESTORE: Step.RESTORE_TWIN,
 }
+
+
+BRINGS_BACK = (Work.LEAVES, Work.RESTORE)
+"""What goes on when the rollover is done already."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,11 @@ class FleetProgress:
 def may_go_on(rollover: Rollover, work: Work, round_: int) -> bool:
     """Whether a work's turn may still touch devices: the rollover is at the step that it belongs to.
 
-    Restoring goes on when the rollover is done: it ends at its threshold, and who comes later gets the twin, too. So do
-    the waves while the outgoing certificate waits for its end.
+    Bringing devices back goes on when the rollover is done: it ends at its threshold, and who comes later gets leaf and
+    twin, too. So do the waves while the outgoing certificate waits for its end.
     """
     if rollover.outcome is Outcome.DONE:
-        return work is Work.RESTORE and rollover.round == round_
+        return work in BRINGS_BACK and rollover.round == round_
     if rollover.outcome is not None or rollover.awaits_approval or rollover.round != round_:
         return False
     late = work is Work.WAVE and rollover.next_step is Step.DELETE_PRIMARY

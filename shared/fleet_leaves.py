@@ -1,4 +1,4 @@
-"""New certificates for a batch's devices from a CA in the vault, before they are asked to move.
+"""New certificates for a batch's devices from a CA in the vault: before they are asked to move, or to come back at all.
 
 Only where the vault certificate of the group's CA says by its tag ``rollover-leaves`` how the devices' vault
 certificates are called; whoever has none there gets his certificate elsewhere, and is asked all the same.
@@ -9,17 +9,55 @@ from datetime import timedelta
 
 from shared.certificate import is_same
 from shared.errors import BadInput, ServiceUnavailable
-from shared.fleet_rows import Batch, Device
-from shared.fleet_turn import Turn
+from shared.fleet_rows import Batch, Device, Standing
+from shared.fleet_turn import Turn, Turned
 from shared.issuing import issued_by
+from shared.lines import Lane
 from shared.own_ca import Issued, issue_leaf
-from shared.tags import CA_TAG, leaf_name
+from shared.pacing import LATER
+from shared.rollover import Rollover
+from shared.services import Services
+from shared.tags import CA_TAG, LEAVES_TAG, leaf_name
 
 A_TURN = 20
 PAUSE = timedelta(seconds=10)
 """A vault makes 20 keys in ten seconds (azure-docs key-vault service-limits)."""
 ELSEWHERE = "elsewhere"
 """In the place of a leaf's thumbprint: the device gets its certificate elsewhere."""
+SOON = timedelta(minutes=1)
+"""How soon a leaf that could not be issued is tried again; the time doubles with each time."""
+
+
+def leaf_names(rollover: Rollover, services: Services) -> str:
+    """How the vault certificates of the group's devices are called; empty: the vault has none.
+
+    Raises:
+        ServiceUnavailable, ServiceRefused: of the vault.
+    """
+    tagged = services.vault.latest(rollover.certificate_name)
+    return tagged.tags.get(LEAVES_TAG, "").strip() if tagged else ""
+
+
+def issue_leaves(turn: Turn) -> Turned:
+    """One turn of a breach's leaves: the group trusts the CA that took over, and its devices need new certificates to
+    come back. Also those that were left at the hub: they could not register any more.
+    """
+    names = turn.head.leaf_names
+    batch, throttled = issue_some(turn, turn.batch)
+    batch = batch.with_devices({one.device_id: _with_leaf(one) for one in batch.open if one.leaf or not names})
+    if throttled or lack_leaves(batch, names):
+        return Turned(batch, Lane.VAULT_KEYS, throttled=throttled)
+    grace = turn.services.settings.policy.straggler_grace
+    if turn.services.now() >= turn.head.begun_at + grace:
+        batch = batch.with_devices({one.device_id: one.ended(Standing.LEFT, one.why) for one in batch.open})
+    pause = min(SOON * (1 << min(batch.asks, 10)), LATER)
+    return Turned(replace(batch, asks=batch.asks + 1), Lane.VAULT_KEYS, after=pause)
+
+
+def _with_leaf(device: Device) -> Device:
+    elsewhere = device.leaf in (None, ELSEWHERE)
+    why = "it has no certificate in the vault, and gets one elsewhere" if elsewhere else "its certificate is issued"
+    return device.ended(Standing.DONE, why)
 
 
 def lack_leaves(batch: Batch, names: str) -> list[Device]:

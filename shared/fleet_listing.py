@@ -8,6 +8,7 @@ from itertools import batched
 from shared.enrollment import Member
 from shared.errors import NotAllowed, ServiceRefused
 from shared.fleet import Work
+from shared.fleet_leaves import A_TURN
 from shared.fleet_restore import given_up
 from shared.fleet_rows import LARGEST_BATCH, Batch, Device, Head, Standing
 from shared.lines import Lane
@@ -132,7 +133,8 @@ def _connected_first(devices: list[Device], services: Services) -> list[Device]:
 def _planned(head: Head, devices: list[Device], services: Services) -> tuple[Head, list[Batch]]:
     """The head with these devices in new batches."""
     if head.work is not Work.WAVE:
-        parts = [(0, list(some)) for some in batched(devices, LARGEST_BATCH, strict=False)]
+        size = A_TURN if head.work is Work.LEAVES else LARGEST_BATCH
+        parts = [(0, list(some)) for some in batched(devices, size, strict=False)]
         waves = list(head.waves)
     else:
         # Who is given up already is in no wave: he says nothing of the incoming CA.

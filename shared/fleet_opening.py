@@ -7,12 +7,12 @@ from shared.chain_of_trust import renews
 from shared.errors import NotFound
 from shared.events import LogEvent, log
 from shared.fleet import Wave
+from shared.fleet_leaves import leaf_names
 from shared.fleet_moments import moments_to_ask
 from shared.fleet_rows import Head
 from shared.lines import HORIZON
 from shared.rollover import Rollover
 from shared.services import Services
-from shared.tags import LEAVES_TAG
 from shared.waves import may_open_next, why_halt
 
 SOONEST = timedelta(seconds=2)
@@ -28,8 +28,7 @@ def know_leaves(head: Head, rollover: Rollover, services: Services) -> Head:
         ServiceUnavailable, ServiceRefused: of vault or DPS.
     """
     incoming, outgoing = rollover.incoming, rollover.outgoing
-    if tagged := services.vault.latest(rollover.certificate_name):
-        head = replace(head, leaf_names=tagged.tags.get(LEAVES_TAG, "").strip())
+    head = replace(head, leaf_names=leaf_names(rollover, services))
     if incoming is None or outgoing.public_key_sha256 is None:
         return head
     if not renews(services.vault.certificate(rollover.certificate_name, incoming.version), outgoing):

@@ -2,7 +2,7 @@
 
 from shared.errors import BadInput, NotFound, RolloverError
 from shared.events import LogEvent, log
-from shared.fleet import Work
+from shared.fleet import BRINGS_BACK, Work
 from shared.resuming import LIFE
 from shared.rollover import Outcome, Rollover
 from shared.services import Services
@@ -36,7 +36,7 @@ def _is_over(rollover: Rollover, work: Work, round_: int, services: Services) ->
         return True
     if rollover.outcome is None:
         return False
-    if rollover.outcome is Outcome.DONE and work is not Work.RESTORE:
+    if rollover.outcome is Outcome.DONE and work not in BRINGS_BACK:
         return True
     last = services.ledger.last_like(rollover)
     return last is not None and last.id != rollover.id

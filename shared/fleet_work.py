@@ -15,6 +15,7 @@ from shared.errors import BadInput, Conflict, NotFound, RolloverError, ServiceUn
 from shared.events import LogEvent, log
 from shared.fleet import Work, may_go_on
 from shared.fleet_evict import check, evict
+from shared.fleet_leaves import issue_leaves, leaf_names
 from shared.fleet_listing import list_on
 from shared.fleet_moments import first_moments
 from shared.fleet_opening import know_leaves, open_waves
@@ -46,12 +47,14 @@ TURNS: Mapping[Work, Callable[[Turn], Turned]] = {
     Work.EVICT: evict,
     Work.CHECK: check,
     Work.WAVE: wave,
+    Work.LEAVES: issue_leaves,
     Work.RESTORE: restore,
 }
 FIRST: Mapping[Work, Lane] = {
     Work.EVICT: Lane.EVICTIONS,
     Work.CHECK: Lane.TWIN_READS,
     Work.WAVE: Lane.TWIN_READS,
+    Work.LEAVES: Lane.VAULT_KEYS,
     Work.RESTORE: Lane.TWIN_WRITES,
 }
 """The line that a batch waits in for its first turn."""
@@ -115,6 +118,8 @@ def run_work(rollover: Rollover, work: Work, services: Services) -> None:
     try:
         if work is Work.WAVE and not head.batches:
             head = know_leaves(head, rollover, services)
+        if work is Work.LEAVES and not head.batches:
+            head = replace(head, leaf_names=leaf_names(rollover, services))
         if not head.listed:
             head, wait = list_on(head, rollover, services, lambda head: first_moments(head, lane, services))
             pause = TURN if head.listed else wait

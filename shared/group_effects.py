@@ -1,7 +1,11 @@
 """What the steps do to an enrollment group. The functions of the steps come here when the target is one."""
 
+from contextlib import suppress
+
 from shared.enrollment import Slot
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
+from shared.fleet import Work
+from shared.fleet_leaves import leaf_names
 from shared.group import Group
 from shared.rollover import Act, Rollover
 from shared.seen import Observation
@@ -33,9 +37,14 @@ def set_status(seen: Observation, services: Services, *, enabled: bool) -> None:
 
 
 def begin_work(rollover: Rollover, act: Act, services: Services) -> None:
-    """Begin the work on the group's devices that was decided; it goes on by itself, batch by batch."""
+    """Begin the work on the group's devices that was decided; it goes on by itself, batch by batch. Who is to come back
+    also needs a new certificate: they are issued at the same time, where a CA in the vault does that.
+    """
     if act.ask is None:
         raise NotFound("the work that was just decided")
+    if act.ask["work"] == Work.RESTORE and leaf_names(rollover, services):
+        with suppress(Conflict):  # begun by a run that was cut off
+            services.fleet.begin(rollover, Work.LEAVES)
     services.fleet.begin(rollover, act.ask["work"])
 
 

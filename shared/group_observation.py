@@ -1,5 +1,7 @@
 """Reads what a step of a group's plan looks at, once, in one place."""
 
+from dataclasses import replace
+
 from shared.authorities import read_authorities, read_authorities_alone
 from shared.authority import DpsCertificate, keys_in
 from shared.certificate import Outgoing, is_among
@@ -8,6 +10,7 @@ from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
 from shared.exposure import unaccepted
+from shared.fleet import FleetProgress, Work
 from shared.group import Group
 from shared.replacement import keys_of
 from shared.rollover import Rollover, Step
@@ -27,7 +30,7 @@ def observe_group(step: Step, rollover: Rollover, services: Services) -> Observa
     latest = tagged.latest if tagged else None
     asks = step is Step.ISSUE_CERTIFICATE and latest and is_among(latest.certificate, rollover.leaving)
     # The progress first: what is read of the group after it is what holds now.
-    fleet = services.fleet.progress(rollover, sources.fleet) if sources.fleet else None
+    fleet = _fleet(rollover, sources, services)
     group = services.provisioning.group(group_id) if sources.group else None
     authorities, incomplete = _authorities(rollover, sources, services)
     others = _others(group_id, sources, services)
@@ -72,6 +75,15 @@ def _authorities(
     if sources.vault_may_be_down:
         return read_authorities_alone(services, rollover.certificate_name)
     return read_authorities(services, rollover.certificate_name), None
+
+
+def _fleet(rollover: Rollover, sources: Sources, services: Services) -> FleetProgress | None:
+    """How far the step's work is. What halts the leaves that its devices need halts it, too."""
+    fleet = services.fleet.progress(rollover, sources.fleet) if sources.fleet else None
+    if fleet is None or sources.fleet != Work.RESTORE:
+        return fleet
+    leaves = services.fleet.progress(rollover, Work.LEAVES)
+    return replace(fleet, halted=fleet.halted or leaves.halted) if leaves else fleet
 
 
 def _unknown_keys(

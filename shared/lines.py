@@ -11,7 +11,7 @@ from enum import StrEnum
 from shared.errors import Conflict, ServiceUnavailable
 from shared.ledger import Row, Table, Write
 from shared.line import Line, claimed, slowed
-from shared.quota import DPS_SERVICE, LISTING, USED, Quota
+from shared.quota import DPS_SERVICE, LISTING, USED, VAULT_KEYS, Quota
 from shared.rows import stamp
 
 PARTITION = "lines"
@@ -30,6 +30,7 @@ class Lane(StrEnum):
     JOB_DEVICES = "job_devices"
     LISTING = "listing"
     REGISTRATIONS = "registrations"
+    VAULT_KEYS = "vault_keys"
 
     def rate(self, quota: Quota) -> float:
         """Operations a second that the works take of it."""
@@ -46,6 +47,8 @@ class Lane(StrEnum):
                 return DPS_SERVICE * LISTING
             case Lane.REGISTRATIONS:
                 return min(DPS_SERVICE * (USED - LISTING), quota.twin_reads)
+            case Lane.VAULT_KEYS:
+                return VAULT_KEYS * USED
 
 
 class Lines:

@@ -12,6 +12,8 @@ DPS_SERVICE = 1000 / 60
 """Service operations a second of one DPS."""
 LISTING = 0.5
 """How much of that the listing of a fleet takes: every other step needs it too."""
+VAULT_KEYS = 20 / 10
+"""Keys a second that one vault makes (azure-docs key-vault service-limits)."""
 
 _S1, _S2, _S3 = 0, 1, 2
 _TIERS = {"F1": _S1, "B1": _S1, "S1": _S1, "B2": _S2, "S2": _S2, "B3": _S3, "S3": _S3}

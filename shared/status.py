@@ -1,10 +1,9 @@
 """How a rollover stands, in plain words: what is still exposed, and what comes next."""
 
-from shared.decide import looks_at
 from shared.errors import RolloverError
 from shared.exposure import exposures
 from shared.exposure_group import group_exposures
-from shared.fleet import FleetProgress
+from shared.fleet import FleetProgress, Work
 from shared.observation import observe
 from shared.overdue import Overdue
 from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
@@ -29,8 +28,8 @@ def still_exposed(rollover: Rollover, services: Services) -> list[str]:
 
 def works_of(rollover: Rollover, services: Services) -> list[FleetProgress]:
     """How far the works on a group's devices are, in the order of the plan; those that are begun."""
-    works = (looks_at(step, rollover.plan).fleet for step in PLANS[rollover.plan]) if rollover.plan.of_group else ()
-    found = (services.fleet.progress(rollover, work) for work in dict.fromkeys(work for work in works if work))
+    works = [work for step in PLANS[rollover.plan] for work in Work if work.step is step and rollover.plan.of_group]
+    found = (services.fleet.progress(rollover, work) for work in works)
     return [one for one in found if one is not None]
 
 
