@@ -30,6 +30,8 @@ from shared.seen import Observation, Policy, Sources
 SOON = timedelta(seconds=10)
 WORKING = timedelta(minutes=5)
 """While batches go on: the last one's end is told, so this is only for when that is lost."""
+LET_BE = 3
+"""So few devices that never came back hold up no rollover for ever: the share of a small group allows for none."""
 RETRY = "then POST /api/rollovers/{id}/retry"
 
 LOOKS_AT: Mapping[Step, Sources] = {
@@ -342,16 +344,20 @@ def _restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observati
         return AlreadyDone(f"every device is back, with the tags and desired properties that it had ({fleet.devices})")
     if fleet.threshold_reached:
         # Who comes later gets his twin, too; and who was made by a thief never comes.
+        new = f" ({fleet.newcomers} of them registered for the first time since the theft)" if fleet.newcomers else ""
         return AlreadyDone(
-            f"{fleet.done} of {fleet.devices} devices are back, which is enough; the others' twins are kept:"
+            f"{fleet.done} of {fleet.devices} devices are back, which is enough; the others' twins are kept{new}:"
             f" {names(fleet)}"
         )
     if fleet.halted:
         return NeedsPerson(f"not all devices are back: {fleet.halted}", f"mend that, {RETRY}: their twins are kept")
     if seen.now >= (r.reopened_at or r.started_at) + policy.straggler_grace:
+        left = fleet.devices - fleet.done
+        why = f"{left} of {fleet.devices} devices are not back {policy.straggler_grace.days} days after the call"
+        if left <= LET_BE and left < fleet.done:
+            return AlreadyDone(f"{why}, and nobody waits for so few (perhaps a thief made them): {names(fleet)}")
         return NeedsPerson(
-            f"{fleet.devices - fleet.done} of {fleet.devices} devices are not back {policy.straggler_grace.days} days"
-            f" after the call: {names(fleet)}",
+            f"{why}: {names(fleet)}",
             f"give them new certificates, {RETRY}: their twins are kept; or cancel it, when they never come back"
             " (perhaps a thief made them): all else is done",
         )

@@ -309,6 +309,8 @@ class Member:
     status: str
     last_updated: datetime | None
     assigned_hub: str | None
+    first_registered: datetime | None = None
+    """When DPS made the record (``createdDateTimeUtc``); later registrations leave that as it is."""
 
 
 @dataclass(frozen=True)
@@ -327,13 +329,14 @@ def parse_member(state: Mapping[str, Any]) -> Member:
         BadInput: it lacks what every record has.
     """
     try:
-        updated = state.get("lastUpdatedDateTimeUtc")
+        updated, created = state.get("lastUpdatedDateTimeUtc"), state.get("createdDateTimeUtc")
         return Member(
             registration_id=state["registrationId"],
             device_id=state.get("deviceId") or state["registrationId"],
             status=state.get("status") or "unassigned",
             last_updated=parse_time(updated) if updated else None,
             assigned_hub=state.get("assignedHub"),
+            first_registered=parse_time(created) if created else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadInput(f"not a registration record: {type(error).__name__} {error}") from None

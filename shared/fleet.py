@@ -79,6 +79,8 @@ class FleetProgress:
     """So many are done that the rest may not hold up the others (waves, restore)."""
     spared: int = 0
     """How many the work left alone as no thief can have made their identity; not among ``devices``."""
+    newcomers: int = 0
+    """How many of those that are left were not there before the theft, as far as anybody knows (restore)."""
     seconds_left: float | None = None
     """The least time that the hub's quota leaves for the rest; None where that does not bound it."""
     digest: str = ""

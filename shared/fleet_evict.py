@@ -4,9 +4,9 @@ Read (by twins: one answer shows identity and twin), keep the twins, delete in o
 is killed or lost in between, the next turn reads again: an identity that is gone is done, a kept twin stays the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.enrollment import Shown
 from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
@@ -16,7 +16,7 @@ from shared.fleet_rows import LARGEST_BATCH, Device, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.kept_twins import Kept
 from shared.lines import Lane
-from shared.suspects import why_spared
+from shared.suspects import is_newcomer, why_spared
 
 MOST_TRIES = 6
 """How often an identity is tried whose own error keeps it at the hub."""
@@ -124,7 +124,11 @@ def _not_of_the_group(turn: Turn, device: Device, found: Shown) -> str | None:
 def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tuple[dict[str, Device], int]:
     """Keep the twins, delete the identities: how each stands then, and whether the call was refused as a whole."""
     services, now = turn.services, turn.services.now()
-    kept = [Kept(one.device_id, turn.rollover.id, now, one.identity_etag, one.twin) for one in there]
+    new = _newcomers(turn, [devices[one.device_id] for one in there])
+    kept = [
+        Kept(one.device_id, turn.rollover.id, now, one.identity_etag, one.twin, newcomer=one.device_id in new)
+        for one in there
+    ]
     services.fleet.kept(turn.rollover.partition).keep(kept, lambda one: given_up(one.rollover_id, one.at, services))
     try:
         failed = services.hub.delete_many(there)
@@ -146,6 +150,20 @@ def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tu
         else:
             after[one.device_id] = _tried(device, f"the hub did not delete it: {code}")
     return after, 0
+
+
+def _newcomers(turn: Turn, devices: Iterable[Device]) -> set[str]:
+    """Whom DPS registered for the first time since the theft, and the hub was not seen to know before."""
+    since = turn.rollover.incident.compromised_since if turn.rollover.incident else None
+    if since is None:
+        return set()
+    new = [
+        one.device_id
+        for one in devices
+        if one.first_registered and datetime.fromisoformat(one.first_registered) >= since
+    ]
+    pinned = turn.services.fleet.pins.since(new)
+    return {one for one in new if is_newcomer(pinned.get(one, {}), since)}
 
 
 def _tried(device: Device, why: str) -> Device:

@@ -119,7 +119,8 @@ class Fleets:
             waves=tally.waves(),
             halted=self.halted(head, rollover),
             spared=head.spared,
-            threshold_reached=head.listed and tally.done >= share * tally.devices,
+            newcomers=tally.newcomers,
+            threshold_reached=head.listed and tally.is_enough(share),
             seconds_left=quota.eviction_seconds(left) if head.work is Work.EVICT else None,
             digest=tally.digest.hexdigest(),
         )
@@ -268,7 +269,7 @@ class _Tally:
     """Counts rows of batches; keeps no more of them than a hundred names."""
 
     def __init__(self) -> None:
-        self.devices = self.done = self.batches = self.batches_done = 0
+        self.devices = self.done = self.batches = self.batches_done = self.newcomers = 0
         self.names: list[str] = []
         self.digest = hashlib.sha256()
         self._waves: dict[int, Wave] = {}
@@ -276,6 +277,7 @@ class _Tally:
     def add(self, row: Row) -> None:
         self.devices += row["size"]
         self.done += row["done"]
+        self.newcomers += row.get("newcomers") or 0  # rows of earlier releases have none
         self.batches += 1
         self.batches_done += not row["open"]
         names = json.loads(row["names"])
@@ -293,6 +295,11 @@ class _Tally:
                 stragglers=(wave.stragglers + tuple(names))[:MOST_NAMES],
                 asked_at=max(filter(None, (wave.asked_at, asked_at)), default=None),
             )
+
+    def is_enough(self, share: float) -> bool:
+        """Whether the rest holds up nothing; newcomers that are left do not count, once anybody is done at all."""
+        awaited = self.devices - self.newcomers
+        return self.done >= share * awaited and (self.done > 0 or not self.newcomers)
 
     def waves(self) -> tuple[Wave, ...]:
         return tuple(wave for _, wave in sorted(self._waves.items()))

@@ -84,7 +84,8 @@ def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Devi
         owed, more = services.fleet.kept(head.partition).to_put_back(head.cursor, LARGEST_BATCH)
         # What an earlier breach kept in vain is of devices that never came back, or that there never were.
         vain = {one for one in owed if one.rollover_id != rollover.id and given_up(one.rollover_id, one.at, services)}
-        return [Device(one.device_id, one.device_id) for one in owed if one not in vain], 0, more
+        back = [Device(one.device_id, one.device_id, newcomer=one.newcomer) for one in owed if one not in vain]
+        return back, 0, more
     page = services.provisioning.members(str(rollover.group_id), head.cursor)
     members, spared = _of_this_pass(page.members, head, rollover)
     devices = [_device(one, services.settings.hub_hostname) for one in members]
@@ -116,7 +117,11 @@ def _of_this_pass(members: Sequence[Member], head: Head, rollover: Rollover) -> 
 def _device(member: Member, hub: str) -> Device:
     registered = member.last_updated.isoformat() if member.last_updated else ""
     device = Device(
-        member.device_id, member.registration_id, tried_only=member.status != "assigned", registered=registered
+        member.device_id,
+        member.registration_id,
+        tried_only=member.status != "assigned",
+        registered=registered,
+        first_registered=member.first_registered.isoformat() if member.first_registered else "",
     )
     assigned = (member.assigned_hub or hub).lower()
     if assigned.partition(":")[0] == hub.lower().partition(":")[0]:

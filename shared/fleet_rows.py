@@ -20,7 +20,19 @@ LARGEST_BATCH = 100
 """Devices in one bulk call, and rows in one transaction (docs of both)."""
 NAMES = 20
 """How many of a batch's stragglers its row names where counting reads it."""
-COUNTED = ("RowKey", "open", "size", "done", "left", "reachable", "wave", "first_asked_at", "names", "digest")
+COUNTED = (
+    "RowKey",
+    "open",
+    "size",
+    "done",
+    "left",
+    "newcomers",
+    "reachable",
+    "wave",
+    "first_asked_at",
+    "names",
+    "digest",
+)
 """The columns that progress is counted from."""
 
 
@@ -60,6 +72,10 @@ class Device:
     """Whether it had a session when it was read last before it was asked."""
     registered: str = ""
     """When DPS had last registered it as it was listed (ISO 8601): a move is a later registration."""
+    first_registered: str = ""
+    """When DPS had registered it for the first time (ISO 8601)."""
+    newcomer: bool = False
+    """It was not there before the theft, as far as anybody knows (``shared.suspects``): nobody may wait for it."""
     leaf: str | None = None
     """SHA-256 thumbprint of the leaf that our own CA issued to it for this rollover, or that it gets one elsewhere
     (``shared.fleet_leaves``)."""
@@ -217,6 +233,7 @@ def batch_row(head: Head, batch: Batch) -> Row:
         "size": len(batch.devices),
         "done": batch.count(Standing.DONE),
         "left": len(left),
+        "newcomers": sum(one.newcomer and one.standing is not Standing.DONE for one in batch.devices),
         "reachable": sum(one.connected or one.standing is Standing.DONE for one in batch.devices),
         "wave": batch.wave,
         "phase": batch.phase,

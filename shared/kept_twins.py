@@ -33,6 +33,8 @@ class Kept:
     """Of the identity that was deleted. Its twin does not show a generation; a new identity has another ETag."""
     twin: Twin | None
     """None once it was put back."""
+    newcomer: bool = False
+    """Its device was not there before the theft, as far as anybody knows."""
     etag: str = ""
 
 
@@ -43,6 +45,7 @@ class Owed:
     device_id: str
     rollover_id: str
     at: datetime
+    newcomer: bool = False
 
 
 class KeptTwins:
@@ -91,11 +94,12 @@ class KeptTwins:
     def to_put_back(self, after: str | None, most: int) -> tuple[list[Owed], str | None]:
         """The next twins that wait to be put back, in the order of their rows; where to go on, or None at the end."""
         found: list[Owed] = []
-        columns = ("RowKey", "device_id", "rollover_id", "at", "put_back")
+        columns = ("RowKey", "device_id", "rollover_id", "at", "put_back", "newcomer")
         for row, _ in self._table.slice(self._partition, (after or "") + " ", "~", columns=columns):
             after = row["RowKey"]
             if not row["put_back"]:
-                found.append(Owed(row["device_id"], row["rollover_id"], datetime.fromisoformat(row["at"])))
+                at, newcomer = datetime.fromisoformat(row["at"]), bool(row.get("newcomer"))
+                found.append(Owed(row["device_id"], row["rollover_id"], at, newcomer))
             if len(found) == most:
                 return found, after
         return found, None
@@ -120,6 +124,7 @@ class KeptTwins:
             "at": stamp(kept.at),
             "identity_etag": kept.identity_etag,
             "put_back": kept.twin is None,
+            "newcomer": kept.newcomer,
             "parts": len(parts),
             **{f"twin{number}": part for number, part in enumerate(parts)},
         }
@@ -164,5 +169,6 @@ def _from_row(row: Mapping[str, object], etag: str) -> Kept:
         at=datetime.fromisoformat(str(row["at"])),
         identity_etag=str(row["identity_etag"]),
         twin=Twin("", twin["tags"], twin["desired"]) if twin else None,
+        newcomer=bool(row.get("newcomer")),
         etag=etag,
     )

@@ -10,6 +10,7 @@ from shared.services import Services
 from shared.status import works_of
 
 PARAMETERS = ("work", "after")
+NEWCOMER = "it registered for the first time since the theft: perhaps only a thief used this name"
 
 
 def list_stragglers(rollover_id: str, query: Mapping[str, str], services: Services) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _shown(device: Device, batch: Batch) -> dict[str, Any]:
         "connected": device.connected,
         "wave": batch.wave or None,
         "asked_at": batch.asked_at.isoformat() if batch.asked_at else None,
-        "why": device.why or _words(batch),
+        "why": device.why or (NEWCOMER if device.newcomer else _words(batch)),
     }
 
 

@@ -58,6 +58,14 @@ def is_suspect(member: Member, since: datetime) -> bool:
     return member.last_updated is None or member.last_updated >= since
 
 
+def is_newcomer(pinned: Since, since: datetime) -> bool:
+    """Whether a name that DPS registered for the first time since the theft may be one that only a thief used: the hub
+    was not seen to pin anything to it before. A new device of the fleet is one, too; so nobody waits for it, and it
+    gets its twin when it comes.
+    """
+    return all(at >= since for at in pinned.values())
+
+
 def count_since(members: Iterable[Member], moments: Sequence[datetime]) -> list[int]:
     """How many there are, and how many of them registered since each moment."""
     counts = [0] * (1 + len(moments))

@@ -351,12 +351,15 @@ class InMemoryDps:
         names = self.members_of.setdefault(group.lower(), []) if group else []
         if registration_id not in names:
             names.append(registration_id)
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
+        before = self.registrations.get(registration_id.lower(), {})
         self.registrations[registration_id.lower()] = {
             "registrationId": registration_id,
             "deviceId": registration_id,
             "status": "assigned",
             "assignedHub": hub,
-            "lastUpdatedDateTimeUtc": self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f0Z"),
+            "createdDateTimeUtc": before.get("createdDateTimeUtc", now),
+            "lastUpdatedDateTimeUtc": now,
         }
 
 

@@ -42,11 +42,33 @@ def a_breached_group(count: int = MANY, **knobs: Any) -> tuple[World, Host]:
     return world, host
 
 
+def a_small_group_with_a_made_up_name(*, theft_known: bool) -> tuple[World, Host]:
+    """Four devices; an hour after the theft the thief registers a name that there never was."""
+    world = a_group_story(straggler_grace=timedelta(hours=3))
+    put_on(world, names(4))
+    world.clock.advance(timedelta(hours=1))
+    since = world.clock().isoformat()
+    world.clock.advance(timedelta(hours=1))
+    put_on_also(world, [MADE])
+    host = Host(world, whole=True)
+    asked = {"enrollment_group": GROUP, "reason": "the CA's key was copied"}
+    asked |= {"compromised_since": since} if theft_known else {}
+    token = preview(asked, ONCALL, world.services)["confirm_token"]
+    confirm({"confirm": token, "break_glass": "nobody else is up"}, ONCALL, world.services)
+    until(world, host, Step.RESTORE_TWIN, timedelta(hours=1))
+    return world, host
+
+
 def put_on(world: World, devices: Iterable[str]) -> None:
     """These are the group's devices, and registered; the works on them are the real ones."""
     world.fleet = None
     world.dps.members_of[GROUP] = []
     world.hub.identities.clear()
+    put_on_also(world, devices)
+
+
+def put_on_also(world: World, devices: Iterable[str]) -> None:
+    """These as well."""
     for name in devices:
         world.dps.registered(name, group=GROUP)
         world.hub.put(name, thumbprint(name), thumbprint(name), connected=True)
@@ -118,3 +140,40 @@ def test_devices_that_do_not_come_back_are_a_persons_and_a_retry_takes_them_in()
     retry(rollover.id, "they have their leaves now", (), ONCALL, world.services)
     assert until(world, host, None, timedelta(hours=1)).outcome is Outcome.DONE, reasons(world)
     assert restored(world) == {*names(20), MADE}
+
+
+def test_nobody_waits_for_a_name_that_registered_for_the_first_time_since_the_theft() -> None:
+    world, host = a_small_group_with_a_made_up_name(theft_known=True)
+    come_back(world, names(4)[:3])
+    host.run_for(timedelta(minutes=30))
+    assert the_rollover(world).outcome is None, "a device that was there before is waited for"
+    come_back(world, names(4)[3:])
+    assert until(world, host, None, timedelta(minutes=30)).outcome is Outcome.DONE, reasons(world)
+    why = reasons(world)[-1][1]
+    assert why.startswith("4 of 5 devices are back")
+    assert "(1 of them registered for the first time since the theft): made-by-a-thief" in why
+
+
+def test_a_new_device_of_the_fleet_gets_its_twin_although_nobody_waits_for_it() -> None:
+    world, host = a_small_group_with_a_made_up_name(theft_known=True)
+    come_back(world, [*names(4), MADE])
+    host.run(lambda: restored(world) == {*names(4), MADE}, timedelta(hours=1))
+
+
+def test_a_made_up_name_in_a_small_group_does_not_hold_up_its_breach_for_ever() -> None:
+    """Nobody said when the theft was, so nothing tells it from a device: it is waited for, and then let be by name."""
+    world, host = a_small_group_with_a_made_up_name(theft_known=False)
+    come_back(world, names(4))
+    host.run_for(timedelta(hours=1))
+    assert the_rollover(world).outcome is None
+    assert until(world, host, None, timedelta(hours=3)).outcome is Outcome.DONE, reasons(world)
+    assert reasons(world)[-1][1].startswith("1 of 5 devices are not back"), reasons(world)[-1]
+    assert MADE in reasons(world)[-1][1]
+
+
+def test_a_small_group_most_of_which_is_missing_is_a_persons() -> None:
+    world, host = a_small_group_with_a_made_up_name(theft_known=False)
+    come_back(world, names(4)[:2])
+    host.run(lambda: the_rollover(world).outcome is not None, timedelta(hours=4))
+    assert the_rollover(world).outcome is Outcome.NEEDS_PERSON
+    assert (the_rollover(world).outcome_reason or "").startswith("3 of 5 devices are not back")

@@ -8,7 +8,7 @@ import pytest
 from shared.enrollment import Member, Shown, Twin
 from shared.incident import Incident, Mode
 from shared.pins import merged
-from shared.suspects import count_since, is_suspect, scope_of, why_spared
+from shared.suspects import count_since, is_newcomer, is_suspect, scope_of, why_spared
 
 THEFT = datetime(2026, 11, 20, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,6 +53,14 @@ def test_it_says_when_too_little_is_known_of_the_time_before(known_since: dateti
 )
 def test_who_registered_since_is_a_suspect_and_so_is_who_has_no_date(updated: datetime | None, suspect: bool):
     assert is_suspect(Member("pump-1", "pump-1", "assigned", updated, None), THEFT) is suspect
+
+
+@pytest.mark.parametrize(
+    ("pinned", "new"),
+    [({}, True), ({THIEFS: THEFT}, True), ({OURS: BEFORE}, False), ({OURS: BEFORE, THIEFS: THEFT}, False)],
+)
+def test_a_name_that_the_hub_was_seen_to_know_before_the_theft_is_no_newcomer(pinned: dict[str, datetime], new: bool):
+    assert is_newcomer(pinned, THEFT) is new
 
 
 def test_registrations_are_counted_since_each_moment():
