@@ -272,3 +272,18 @@ def _killed_once(fleet: Fleet, at: int, *, applied: bool) -> bool:
         except Killed:
             continue
     return killed
+
+
+def test_twins_and_batches_of_an_earlier_release_read_on() -> None:
+    """They say nothing of newcomers."""
+    fleet = an_evicted_fleet(3)
+    fleet.begin(Work.RESTORE)
+    fleet.host.run(lambda: fleet.progress().listed, MINUTE)
+    rows = fleet.world.fleets.rows
+    assert any(row.pop(name, None) is not None for row, _ in [*rows.values()] for name in ("newcomer", "newcomers"))
+    for row, _ in rows.values():
+        row.pop("newcomer", None)
+        row.pop("newcomers", None)
+    come_back(fleet, names(3))
+    fleet.host.run(done(fleet), MINUTE * 10)
+    assert restored(fleet) == set(names(3))
