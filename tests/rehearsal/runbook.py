@@ -88,7 +88,7 @@ class Procedure:
     """One section, block by block, in its order."""
 
     def __init__(self, terminal: Terminal, anchor: str) -> None:
-        self._terminal = terminal
+        self.shell = terminal
         self._left = list(sections()[anchor].commands)
         self._last = ""
         self.anchor = anchor
@@ -96,11 +96,11 @@ class Procedure:
     def next(self, terminal: Terminal | None = None) -> str:
         """Run the next block, in another shell if the page says so; what it printed."""
         self._last = self._left.pop(0)
-        return (terminal or self._terminal).run(self._last)
+        return (terminal or self.shell).run(self._last)
 
     def again(self) -> str:
         """Run the same block once more, as the page says one should while one waits."""
-        return self._terminal.run(self._last)
+        return self.shell.run(self._last)
 
     def until(self, *texts: str, explain: Callable[[], str] = str) -> str:
         """Run the next block, again and again, until it prints all of these."""

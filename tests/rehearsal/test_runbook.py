@@ -6,6 +6,7 @@ the test does in their place.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 import requests
 
+from local.rehearse.by_hand import ByHand
+from local.rehearse.moving import MovedClock
+from local.rehearse.operator import Operator
+from local.rehearse.pki import CertificateAuthority, Validity, make_root
 from tests.rehearsal.breaches import hub
 from tests.rehearsal.plant import Host, Plant, PocketDevice, until
 from tests.rehearsal.runbook import Procedure, Terminal, sections
@@ -180,6 +185,52 @@ def follow() -> Iterator[Callable[[Terminal, str], Procedure]]:
 Follow = Callable[[Terminal, str], Procedure]
 
 
+class GroupOfTheVault:
+    """A group whose CA is in the vault, and issues there what its devices have."""
+
+    def __init__(self, plant: Plant, folder: Path) -> None:
+        number = next(numbers)
+        self.name, self._ca = f"line-{number}", f"line-{number}-ca"
+        self._plant, self._folder = plant, folder
+        clock = MovedClock(plant.document["control"]["url"])
+        self._hand, self._operator = ByHand(plant.document, clock), Operator(plant.document, clock)
+        self._root = make_root(f"Root {number}", self._span(3650))
+        self._hand.add_ca(f"root-{number}", self._root)
+        self._issuer = self._root.subordinate("Line CA", self._span(300))
+        self._put(self._issuer)
+        self._hand.create_group(self.name, self._issuer)
+
+    def now(self) -> datetime:
+        """What time it is in the plant."""
+        return datetime.fromisoformat(self._plant.standin.control.get("/clock")["now"])
+
+    def _span(self, days: float) -> Validity:
+        now = self.now().replace(microsecond=0)
+        return Validity(now - timedelta(days=1), now + timedelta(days=days))
+
+    def _put(self, ca: CertificateAuthority) -> None:
+        self._operator.import_ca(self._ca, ca, self.name)
+        tags = {"rollover-group": self.name, "rollover-leaves": "*"}
+        self._plant.vault.update_certificate_properties(self._ca, tags=tags)
+
+    def device(self, kind: str) -> PocketDevice:
+        """One that registered through the group."""
+        name = f"{kind}-{self.name}"
+        self._operator.issue_by(self._issuer, [name], lambda _: {"rollover-ca": self._ca})
+        device = PocketDevice(self._plant, name, self._folder)
+        device.take_latest()
+        assert device.register()
+        return device
+
+    def offers_new_ca(self) -> None:
+        """As the vault owner does."""
+        self._put(self._root.subordinate("Line CA", self._span(900)))
+
+    def retires(self) -> None:
+        """No sweep of another test is to roll it."""
+        self._hand.set_status(self.name, "disabled")
+
+
 BREACH = "a-key-is-stolen"
 
 
@@ -212,6 +263,33 @@ def test_a_key_is_stolen(night: Night, follow: Follow) -> None:
     night.comes_back(device)
     night.stands(device.name, status="done")
     assert '"status": "done"' in page.again()
+
+
+def test_the_ca_of_a_group_is_stolen(night: Night, follow: Follow, tmp_path: Path) -> None:
+    """One device registered before the theft and stays at the hub; one since, and is evicted. Both get new leaves."""
+    group = GroupOfTheVault(night.plant, tmp_path)
+    spared = group.device("kept")
+    night.passes(seconds=2)
+    since = group.now().isoformat()
+    night.passes(seconds=2)
+    suspect = group.device("since")
+    page = follow(night.shell(GROUP=group.name, SINCE=since), "the-ca-of-a-group-is-stolen")
+    page.next()
+    page.next()
+    assert '"devices": 1,' in page.next()
+    assert f'"id": "group.{group.name}.1"' in page.next()
+    group.offers_new_ca()
+    assert not suspect.register()
+    page.until('"contained": true', '"still_exposed": [],', '"next_step": "restore_twin"')
+    page.until('"work": "leaves",\n            "listed": true,\n            "devices": 2,\n            "done": 2,')
+    assert f'"device_id": "{suspect.name}"' in page.next()
+    for device in (suspect, spared):
+        assert not device.register(), "its old certificate is of the stolen CA"
+        device.take_latest()
+        assert device.register()
+    night.passes(minutes=1)
+    until(lambda: '"status": "done"' in page.shell.run('stands "$ID"'), "the group's breach is done", night.host.tail)
+    group.retires()
 
 
 def test_a_breach_is_not_contained(night: Night, follow: Follow) -> None:
