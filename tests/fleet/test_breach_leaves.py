@@ -103,18 +103,26 @@ def test_every_leaf_is_issued_by_the_new_ca_once_the_group_trusts_that_and_lets_
     assert restored(world) == set(names(70))
 
 
-def test_who_was_left_at_the_hub_gets_a_leaf_too() -> None:
+def test_who_was_left_at_the_hub_gets_a_leaf_too_even_when_all_else_is_done() -> None:
     """Of a theft that nobody registered since, no identity has to leave; but none could register any more."""
     world = a_group_of_the_vault(5)
     world.clock.advance(HOUR)
     since = world.clock()
     world.clock.advance(HOUR)
+
+    def look(name: str) -> None:
+        if the_rollover(world).outcome is None:
+            raise ServiceUnavailable(f"429 for {name}", timedelta(seconds=2))
+
+    before_each_merge(world, look)
     host = breach(world, compromised_since=since.isoformat(), leaf_keys_safe=True)
     host.run(lambda: the_rollover(world).outcome is not None, HOUR)
     assert the_rollover(world).outcome is Outcome.DONE, reasons(world)
     assert set(world.hub.identities) == set(names(5))
+    assert not with_new_leaf(world)
     all_issued(world, host)
     assert with_new_leaf(world) == set(names(5))
+    assert versions(world) == {2}
 
 
 def test_who_has_no_certificate_in_the_vault_gets_his_elsewhere() -> None:
