@@ -11,6 +11,7 @@ from shared.incident import Mode
 from shared.rollover import Plan, Rollover, does_already
 from shared.services import Services
 from shared.suspects import Scope
+from shared.tags import LEAVES_TAG
 from shared.targets import shown_of_any
 
 
@@ -92,8 +93,11 @@ def _eviction(scope: Scope | None, counted: Counted) -> dict[str, Any]:
 
 
 def _losses(target: GroupTarget, devices: int) -> list[str]:
+    names = target.vault.latest.tags.get(LEAVES_TAG, "").strip() if target.vault.latest else ""
+    issued = f" (which the CA in the vault issues, where that has one called {names!r})" if names else ""
     lost = [
-        f"{devices} devices lose their connection, each until it registers with a new certificate under the new CA",
+        f"{devices} devices lose their connection, each until it registers with a new certificate under the new CA"
+        + issued,
         "their queued cloud-to-device messages, which cannot be saved",
         "their reported properties, until they report them again (tags and desired properties are restored)",
     ]

@@ -125,6 +125,12 @@ def test_who_was_left_at_the_hub_gets_a_leaf_too_even_when_all_else_is_done() ->
     assert versions(world) == {2}
 
 
+def test_the_preview_says_who_issues_the_new_certificates() -> None:
+    world = a_group_of_the_vault(2)
+    shown = preview({"enrollment_group": GROUP, "reason": "copied"}, ONCALL, world.services)
+    assert "where that has one called 'leaf-*'" in shown["targets"][0]["loses"][0]
+
+
 def test_who_has_no_certificate_in_the_vault_gets_his_elsewhere() -> None:
     world = a_group_of_the_vault(6, 2)
     host = breach(world)
