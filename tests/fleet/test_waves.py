@@ -1,7 +1,7 @@
 """A fleet is asked in waves to move, and no further than what was seen of the last wave allows."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from shared.fleet import Work
-from shared.ledger import Write
 from shared.quota import Quota
 from shared.rollover import Step
 from tests.builders import NEW, OLD, as_outgoing
 from tests.certificates import NOW
-from tests.fakes import InMemoryTable
+from tests.fakes import World
 from tests.fleet.kit import Fleet, a_fleet, an_expiry, names, thumbprint
 from tests.fleet.moving import Asked
 
@@ -228,29 +227,33 @@ class Killed(BaseException):
 
 
 class Mortal:
-    """A table during one of whose writes the host dies, before or after it."""
+    """A host that dies at one write to table, hub or queue, before it or when it was done."""
 
-    def __init__(self, table: InMemoryTable, at: int, *, after: bool) -> None:
+    def __init__(self, world: World, at: int, *, after: bool) -> None:
         self.count = 0
-        commit = table.commit
+        self._at, self._after = at, after
+        for port, operation in ((world.fleets, "commit"), (world.hub, "start_fleet_job"), (world.nudges, "send")):
+            setattr(port, operation, self._mortal(getattr(port, operation)))
 
-        def dying(writes: Sequence[Write]) -> list[str]:
+    def _mortal(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def dying(*args: Any, **named: Any) -> Any:
             self.count += 1
-            if self.count == at and not after:
+            dies = self.count == self._at
+            if dies and not self._after:
                 raise Killed
-            etags = commit(writes)
-            if self.count == at:
+            result = write(*args, **named)
+            if dies:
                 raise Killed
-            return etags
+            return result
 
-        table.commit = dying  # type: ignore[method-assign]
+        return dying
 
 
 def moved_although_killed(at: int, *, after: bool) -> int:
     """A whole fleet whose host is killed at one write; how many writes there were."""
     fleet, asked = a_wave(40)
     fleet.begin()
-    mortal = Mortal(fleet.world.fleets, at, after=after)
+    mortal = Mortal(fleet.world, at, after=after)
     deliver = fleet.host.deliver
 
     def survived(*message: Any) -> None:

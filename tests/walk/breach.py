@@ -11,7 +11,7 @@ from typing import Any
 from shared.errors import Unsuitable
 from shared.resuming import resume_due
 from shared.rollover import PLANS, Outcome, Plan, Rollover
-from tests.walk.breach_model import LIMIT, MOMENT, BreachState
+from tests.walk.breach_model import LIMIT, MOMENT, BreachState, not_moved_in_time
 from tests.walk.breach_moves import (
     AGAIN,
     ALLOW,
@@ -227,6 +227,8 @@ def _ended(kind: BreachState, rollover: Rollover | None) -> str:
     ended = rollover.outcome.value if rollover.outcome else ""
     if "times and what it establishes still" in (rollover.outcome_reason or ""):
         return f"{ended} (gave up)"
+    if "not registered with the replacement yet" in (rollover.outcome_reason or ""):
+        return f"{ended} (not moved)"
     in_time = kind.clock.time < rollover.started_at + LIMIT
     return ended if in_time else f"{ended} (late)"
 
@@ -243,6 +245,7 @@ def check(state: BreachState, known: dict) -> str:  # type: ignore[type-arg]
     late = rollover is not None and state.clock.time >= rollover.started_at + LIMIT - timedelta(days=2)
     fair = {"done", "done (late)", "needs_person (gave up)"}
     fair |= {"needs_person (late)"} if late else set()
+    fair |= {"needs_person (not moved)"} if rollover and not_moved_in_time(rollover, state.clock.time) else set()
     fair |= {"refused", "refused (late)"} if state.knobs.fuse == 0 else set()
     if breached and not interfered and not fair.issuperset(ends):
         raise Broken(f"nothing went wrong and it ended as {' or '.join(ends)}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.decide_breach import REPROVISION_LIMIT
 from shared.enrollment import HubIdentity, Removed, Twin
 from shared.incident import Mode
 from shared.rollover import Plan, Rollover, Step
@@ -276,7 +277,14 @@ class BreachState(State):
             [waited >= bound for bound in (SETTLE, timedelta(minutes=2), timedelta(minutes=10))].count(True),
             acted >= timedelta(minutes=5),
             now >= rollover.started_at + LIMIT,
+            not_moved_in_time(rollover, now),
         )
+
+
+def not_moved_in_time(rollover: Rollover, now: datetime) -> bool:
+    """Whether mode reprovision has waited for the device as long as it may (``decide_breach.REPROVISION_LIMIT``)."""
+    began = rollover.reopened_at or rollover.started_at
+    return rollover.plan is Plan.BREACH_REPROVISION and now >= began + REPROVISION_LIMIT
 
 
 def _when(record: dict[str, Any]) -> datetime:

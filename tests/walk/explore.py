@@ -126,7 +126,7 @@ def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator
             yield f"{job.name} (lost reply {at})", lambda at=at: _after(state, job.run, rules, job.name, Tape(at))  # type: ignore[misc]
     if not interrupts:
         return
-    for name, move in {**rules.races(state), "the same again": job.run}.items():
+    for name, move in _races(state, job, rules).items():
         for at in _moments(tape, ANYTHING if move is job.run else rules.touched(name)):
 
             def interrupted(at: int = at, name: str = name, move: Move = move) -> State:
@@ -135,6 +135,12 @@ def _runs(state: State, job: Job, rules: Rules, *, interrupts: bool) -> Iterator
                 return _spent(_carried_out(new, job.run), rules, job.name, name)
 
             yield f"{job.name} (before write {at}: {name})", interrupted
+
+
+def _races(state: State, job: Job, rules: Rules) -> dict[str, Move]:
+    """What can slip into the run; the run itself under one name only."""
+    others = {name: move for name, move in rules.races(state).items() if name != job.name}
+    return {**others, "the same again": job.run}
 
 
 def _moments(tape: Tape, touched: Touch) -> Iterator[int]:

@@ -104,7 +104,7 @@ def _devices(state: GroupState) -> dict[str, Any]:
             if ca not in state.stolen and state.admits(ca) and state.leaf(device_id) != f"L-{ca}":
                 found[f"{device_id} registers under {ca}"] = lambda s, d=device_id, c=ca: s.register(d, c)
     for ca in sorted(state.stolen):
-        if state.under_way is None and state.admits(ca):
+        if state.under_way is None and state.admits(ca) and not state.thiefs():
             for device_id in (*fleet, MADE):
                 move = lambda s, d=device_id, c=ca: s.begin_registration(d, c)  # noqa: E731
                 found[f"the thief begins to register as {device_id}"] = move
@@ -203,7 +203,9 @@ def _adds(state: GroupState) -> None:
 VAULT: dict[str, Any] = {
     "a newer version": _adds,
     "the latest is disabled": lambda state: setattr(state.vault.kept[CERTIFICATE], "enabled", False),
+    "the engine gives up": lambda state: state.give_up(),
 }
+"""And of the engine: what no person's hand is, and happens as often."""
 
 
 def rules(budget: int) -> Rules:

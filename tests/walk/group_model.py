@@ -1,13 +1,17 @@
 """The world of a group as the walk sees it: two devices, a thief with a CA's key, an engine that works through them.
 
 The engine is a small one: it lists who registered, then does one device a turn; ``shared.fleet`` says what a step may
-know of it. As in the walk of a single device, a registration takes its time: one that DPS admitted writes the hub a
+know of it. It comes to all that a step tells apart: not begun, not listed, some left (named), over the threshold, all
+done, halted. That the real works come to the same, whenever their host dies, is held in ``tests/fleet``: EVICT, CHECK
+and RESTORE with a whole breach (``test_breach_kills``, ``test_restoring``), WAVE, its halts and its stragglers in
+``test_waves``. As in the walk of a single device, a registration takes its time: one that DPS admitted writes the hub a
 little later, ``Policy.settle`` after the door was shut at the latest. That is all the model promises.
 
 What keeps the walk finite, and why nothing is lost by it: the two devices are alike, so who of them has what is left
 out (``GroupState.key``); of messages only the step that is due counts (``explore.nudged``); to ask devices and to look
 for them takes one turn, for nothing is changed by it; who has moved is forgotten once a breach goes on, whose rules do
-not ask for it.
+not ask for it. The thief holds one identity at a time, of the fleet or made up: the engine takes each device for
+itself and the steps ask whether any is left, so of two the second would only make the product stay longer at its work.
 """
 
 import copy
@@ -98,6 +102,7 @@ class Work:
     listed: tuple[str, ...] | None = None
     left: tuple[str, ...] = ()
     bad: frozenset[str] = frozenset()
+    halted: bool = False
 
 
 @dataclass(frozen=True)
@@ -292,6 +297,10 @@ class GroupState:
         identity = self.hub.identities.get(device_id)
         return str(identity.primary) if identity else "-"
 
+    def thiefs(self) -> list[str]:
+        """Devices as which the hub lets the thief in."""
+        return [one for one in self.hub.identities if self.leaf(one).startswith("T-")]
+
     def own(self) -> list[str]:
         """Letters of the CAs under which a rightful device may get a certificate, newest first."""
         return [LETTERS[one.sha256_thumbprint] for one in reversed(self.vault.kept[CERTIFICATE].versions)]
@@ -314,6 +323,7 @@ class GroupState:
             batches=1,
             batches_done=int(not known.left if work in CHANGING else not left),
             stragglers=left,
+            halted="the engine gives up" if known.halted else None,
             threshold_reached=work in ("wave", "restore") and enough,
         )
 
@@ -336,7 +346,8 @@ class GroupState:
             return None
         key = (rollover.id, _WORKS.get(rollover.next_step or Step.ISSUE_CERTIFICATE, ""), rollover.round)
         known = self.works.get(key)
-        return key if known is not None and (known.listed is None or known.left) else None
+        goes_on = known is not None and not known.halted and (known.listed is None or known.left)
+        return key if goes_on else None
 
     def turn(self) -> None:
         """One turn of the engine: it lists, or does one device; then the rollover looks."""
@@ -358,6 +369,12 @@ class GroupState:
         self.works[key] = known
         self.look_again()
 
+    def give_up(self) -> None:
+        """The engine goes no further, as when a role is missing or a wave's devices do not move."""
+        if (key := self.working()) is not None:
+            self.works[key] = replace(self.works[key], halted=True)
+            self.look_again()
+
     def look_again(self) -> None:
         """The rollover is due now, and nudged."""
         rollover = self.rollover()
@@ -370,7 +387,7 @@ class GroupState:
     def exposed(self) -> list[str]:
         """What lets in, or will let in, a thief; whatever the product has read."""
         found = [f"DPS admits under {ca}" for ca in sorted(self.stolen) if self.admits(ca)]
-        found += [f"the hub accepts {one}" for one in self.hub.identities if self.leaf(one).startswith("T-")]
+        found += [f"the hub accepts {one}" for one in self.thiefs()]
         if self.under_way is not None and self.under_way.ca in self.stolen:
             found.append("a registration is under way")
         return found
@@ -400,7 +417,7 @@ class GroupState:
             OLD.not_after <= self.clock.time,
             rollover and self._remembered(rollover),
             tuple(work and work.listed and len(work.listed) for work in self._present_works()),
-            tuple(work is not None for work in self._present_works()),
+            tuple(work and work.halted for work in self._present_works()),
         )
 
     def alike(self) -> bool:
