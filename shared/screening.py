@@ -11,7 +11,7 @@ from enum import StrEnum
 from shared.certificate import is_near_expiry
 from shared.enrollment import Enrolled, Enrollment, why_not_ours
 from shared.group import Group, distinct, why_group_is_not_ours
-from shared.rollover import Rollover
+from shared.rollover import Plan, Rollover, Step
 from shared.seen import Listed
 from shared.survey import Source, Survey
 from shared.target import Due
@@ -32,9 +32,10 @@ def screen(listed: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
     partition = survey.ties.get(listed.name, "")
     if not partition and listed.name in survey.leaves:
         return Sight.CALM
-    if (rollover := survey.open.get(partition)) is not None:
-        return Sight.CLOSE if _changes_breach(listed, rollover) else Sight.OPEN
     enrollment, group = survey.enrollments.get(partition), survey.groups.get(partition)
+    if (rollover := survey.open.get(partition)) is not None:
+        undone = Source.ENROLLMENTS not in survey.missing and is_undone(rollover, enrollment)
+        return Sight.CLOSE if undone or _changes_breach(listed, rollover) else Sight.OPEN
     if _is_ours_and_disabled(enrollment, group):
         return Sight.CALM
     if is_due(listed, now, due):
@@ -47,6 +48,15 @@ def screen(listed: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
     else:
         alone = group is not None and _is_all_that_is_trusted(listed, group, survey)
     return Sight.CALM if alone else Sight.CLOSE
+
+
+def is_undone(rollover: Rollover, enrollment: Enrollment | None) -> bool:
+    """Whether the enrollment of an open expiry rollover is gone, or lost what the rollover put there. Its step may wait
+    for the outgoing certificate's end, months away, and would look no sooner.
+    """
+    if rollover.plan is not Plan.EXPIRY or rollover.incoming is None or Step.UPLOAD_SECONDARY not in rollover.done:
+        return False
+    return enrollment is None or not enrollment.holds(rollover.incoming.sha256_thumbprint)
 
 
 def is_due(listed: Listed, now: datetime, due: Due) -> bool:

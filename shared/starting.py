@@ -10,6 +10,7 @@ from shared.errors import Conflict, NotFound
 from shared.events import Lifecycle, LogEvent, log
 from shared.rollover import Outcome, Plan, Rollover, Step, reopened
 from shared.rows import History
+from shared.screening import is_undone
 from shared.selecting import device_of
 from shared.services import Services, Tagged
 from shared.stepping import nudge_next
@@ -64,7 +65,8 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     if last is not None and keeps_breach_open(last):
         return _after_breach(last, tagged, enrollment, services, hint=hint)
     if last is not None and last.outcome is None:
-        return hasten(last, services) if hint else Started("open", f"{last.id} is {last.status}", last.id)
+        looks_now = hint or is_undone(last, enrollment)
+        return hasten(last, services) if looks_now else Started("open", f"{last.id} is {last.status}", last.id)
     decision = _look_and_decide(tagged, enrollment, services)
     match decision:
         case NothingToDo(why=why):

@@ -6,8 +6,9 @@ import pytest
 
 from shared.certificate import parse_certificate
 from shared.errors import ServiceRefused, ServiceUnavailable
-from shared.rollover import Step
+from shared.rollover import Outcome, Step
 from shared.starting import TRY_AGAIN_AFTER, start_rollover
+from shared.sweeping import sweep
 from shared.tags import ENROLLMENT_TAG
 from tests.builders import (
     CERTIFICATE,
@@ -17,6 +18,7 @@ from tests.builders import (
     OLD,
     a_rollover,
     a_story,
+    as_incoming,
     begin,
     deliver,
     device_moves,
@@ -242,3 +244,34 @@ def test_a_certificate_in_use_that_expired_is_rolled_although_an_expired_strange
     after = deliver(world, Step.ISSUE_CERTIFICATE)
     assert after.outcome_reason is None
     assert world.vault.asked == 1
+
+
+def _waits_for_the_end_of_the_outgoing_certificate() -> World:
+    """The device has moved; the outgoing certificate lives for a long time, and the step looks no sooner."""
+    world = a_story()
+    put_rollover(world, Step.DELETE_PRIMARY, incoming=as_incoming(NEW))
+    device_moves(world)
+    assert deliver(world, Step.DELETE_PRIMARY).due_at - world.clock.time > timedelta(days=1)
+    world.nudges.sent.clear()
+    return world
+
+
+def test_a_sweep_leaves_a_rollover_alone_that_waits_for_the_end_of_the_outgoing_certificate():
+    world = _waits_for_the_end_of_the_outgoing_certificate()
+    assert sweep(world.services) == {"open": 1}
+    assert world.nudges.sent == []
+
+
+def test_an_enrollment_that_is_deleted_in_that_long_wait_is_told_by_the_next_sweep():
+    world = _waits_for_the_end_of_the_outgoing_certificate()
+    del world.dps.enrolled[DEVICE]
+    assert sweep(world.services) == {"cannot": 1}
+    [told] = world.services.ledger.refused_inputs()
+    assert "no individual enrollment 'dev-01'" in told.reason
+
+
+def test_an_incoming_certificate_that_is_taken_out_in_that_long_wait_calls_a_person_at_the_next_sweep():
+    world = _waits_for_the_end_of_the_outgoing_certificate()
+    world.dps.enroll(DEVICE, OLD)
+    assert sweep(world.services) == {"nudged": 1}
+    assert deliver(world, Step.DELETE_PRIMARY).outcome is Outcome.NEEDS_PERSON

@@ -186,7 +186,8 @@ class Fleet:
     def good_version(self, name: str) -> Certificate | None:
         """The newest version of the vault that may let the device in."""
         kept, now, stolen = self.world.vault.kept[f"{name}-cert"], self.clock.time, self.devices[name].stolen
-        fit = [one for one in kept.versions if one.common_name == name and one.not_before <= now < one.not_after]
+        enabled = kept.versions if kept.enabled else kept.versions[:-1]
+        fit = [one for one in enabled if one.common_name == name and one.not_before <= now < one.not_after]
         return next((one for one in reversed(fit) if one not in stolen), None)
 
     def a_bad_version(self, name: str) -> None:

@@ -5,9 +5,10 @@ A phrase that is not known here, or a reason that names nothing to mend, is a fa
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shared.enrollment import parse_time
 from shared.incident import Mode
 from shared.rollover import Outcome, Rollover
 from shared.status import next_in_words
@@ -16,6 +17,22 @@ from tests.faults.mixed.device import Device
 from tests.faults.mixed.people import People
 
 Deed = Callable[["Obedient", Device, Rollover | None, str], None]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the product said that it does by itself."""
+
+    until: datetime
+    said: str
+    of: tuple[str, datetime | None] | None
+    """The rollover that ended, and when, if one did: what ended later is another end, with a next step of its own."""
+    registering: bool = False
+    """Whether the device must register first."""
+
+
+def _end_of(rollover: Rollover | None) -> tuple[str, datetime | None] | None:
+    return (rollover.id, rollover.ended_at) if rollover is not None else None
 
 
 class Obedient:
@@ -29,8 +46,8 @@ class Obedient:
         """What was obeyed, in order."""
         self._obeyed: dict[str, object] = {}
         self._since: dict[str, datetime] = {}
-        self.promised: dict[str, tuple[datetime, str]] = {}
-        """By device: until when the product said that it goes on by itself."""
+        self.promised: dict[str, Promise] = {}
+        """By device."""
 
     def obey(self, device: Device) -> bool:
         """Do what the device's latest rollover says, if it says something; whether it did."""
@@ -73,8 +90,26 @@ class Obedient:
                 return
         self._breaks(f"a reason that names nothing to mend: {reason!r}")
 
-    def _promise(self, device: Device, within: timedelta, said: str) -> None:
-        self.promised[device.name] = (self.fleet.clock.time + within, said)
+    def _promise(self, device: Device, within: timedelta, said: str, *, registering: bool = False) -> None:
+        until = self.fleet.clock.time + within
+        self.promised[device.name] = Promise(until, said, _end_of(self.fleet.last(device.name)), registering)
+
+    def broken_promise(self, device: Device, within: timedelta) -> Promise | None:
+        """What was promised and is over without having been kept; forgotten then, as is what was kept."""
+        last, promise = self.fleet.last(device.name), self.promised.get(device.name)
+        if promise is None or last is None:
+            return None
+        if last.outcome in (None, Outcome.DONE) or _end_of(last) != promise.of:
+            del self.promised[device.name]
+        elif promise.registering and not self._has_registered_since(device, last):
+            self.promised[device.name] = replace(promise, until=self.fleet.clock.time + within)
+        elif self.fleet.clock.time > promise.until:
+            return self.promised.pop(device.name)
+        return None
+
+    def _has_registered_since(self, device: Device, last: Rollover) -> bool:
+        at = self.fleet.world.dps.registrations.get(device.name, {}).get("lastUpdatedDateTimeUtc")
+        return at is not None and last.ended_at is not None and parse_time(at) > last.ended_at
 
     # --- deeds ------------------------------------------------------------------------------------------------------
 
@@ -169,6 +204,9 @@ class Obedient:
     def waits_for_sweep(self, device: Device, _last: Rollover | None, reason: str) -> None:
         self._promise(device, timedelta(hours=1), reason)
 
+    def waits_until_it_registers(self, device: Device, _last: Rollover | None, reason: str) -> None:
+        self._promise(device, timedelta(hours=1), reason, registering=True)
+
 
 PHRASES: tuple[tuple[str, Deed], ...] = (
     (r"mend what the service complains about", Obedient.mends),
@@ -205,7 +243,7 @@ PHRASES: tuple[tuple[str, Deed], ...] = (
     (r"the sweep begins the rollover again", Obedient.waits_a_day),
     (r"the sweep starts over within a day unless the vault's certificate is disabled", Obedient.waits_a_day),
     (r"the next sweep rolls to it", Obedient.waits_for_sweep),
-    (r"the sweep goes on once it registers", Obedient.waits_for_sweep),
+    (r"the sweep goes on once it registers", Obedient.waits_until_it_registers),
     (r"(then )?POST /api/rollovers/\{id\}/retry( goes on where it was)?", Obedient.retries),
     (r"then retry the rollover", Obedient.retries),
     (r"what is contained stays so", Obedient.nothing),

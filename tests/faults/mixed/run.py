@@ -34,6 +34,8 @@ TRIES = 5
 """``maxDequeueCount`` of host.json."""
 YOUNG = timedelta(hours=2)
 """So long after its begin a rollover is looked at as often as it asks for; later most nudges and turns are lost."""
+SWEPT_WITHIN = timedelta(hours=1)
+"""After a device has registered, the second sweep at the latest goes on with its rollover."""
 PATIENCE = 90
 """How many days people obey before the run is called stuck."""
 
@@ -279,14 +281,10 @@ class Play:
         """What was to go on by itself by this sweep has done so, or there is nothing to do any more."""
         if not self._calm:
             self._obedient.promised.clear()
-        for name, (until, said) in list(self._obedient.promised.items()):
-            last = self.fleet.last(name)
-            if last is None or last.outcome in (None, Outcome.DONE):
-                del self._obedient.promised[name]
-            elif self.fleet.clock.time > until:
-                del self._obedient.promised[name]
-                if self._is_due(name):
-                    self._watch.breaks(f"I4: {last.id} was to go on by itself ({said}): {last.outcome_reason}")
+        for name, device in self.fleet.devices.items():
+            promise = self._obedient.broken_promise(device, SWEPT_WITHIN)
+            if promise is not None and self._is_due(name):
+                self._watch.breaks(f"I4: {name} was to go on by itself, and did not: {promise.said}")
 
     def _is_due(self, name: str) -> bool:
         """Whether there is something to roll, as the world is now."""
