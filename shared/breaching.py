@@ -25,6 +25,7 @@ from shared.group_targets import (
     select_groups,
 )
 from shared.incident import Incident, Mode
+from shared.left_at_hub import left_at_hub
 from shared.opening import begin, shut_doors
 from shared.previews import Preview
 from shared.quota import Quota
@@ -150,12 +151,12 @@ def _individuals(asking: Asking, thumbprint: str | None, services: Services, *, 
     named = []
     try:
         enrollments = select(asking.selector, services)
-    except NotFound:
+    except NotFound as error:
         if not alone:
             return []
         if thumbprint is not None:
             check_all_known(services)
-        raise
+        raise NotFound(f"{error}{left_at_hub(asking.selector, services)}") from None
     for enrollment in enrollments:
         slots = slots_of(asking.compromised, enrollment, thumbprint)
         last = services.ledger.last(enrollment.registration_id)

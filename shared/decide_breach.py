@@ -56,7 +56,9 @@ LOOKS_AT: Mapping[Step, Sources] = {
     Step.DELETE_PRIMARY: Sources(enrollment=True, identity=True, groups=True),
     Step.ENABLE_ENROLLMENT: Sources(enrollment=True, identity=True),
     Step.INVOKE_REPROVISION_JOB: Sources(enrollment=True, identity=True, job=True),
-    Step.RESTORE_TWIN: Sources(enrollment=True, identity=True, removed=True, twin=True),
+    Step.RESTORE_TWIN: Sources(
+        vault=True, vault_may_be_down=True, enrollment=True, identity=True, removed=True, twin=True
+    ),
 }
 
 
@@ -347,7 +349,7 @@ def _invoke_reprovision_job(rollover: Rollover, _incident: Incident, seen: Obser
     return Act("the device is asked to register again with its new certificate", {"register_again": True})
 
 
-def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, _policy: Policy) -> Verdict:
+def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, policy: Policy) -> Verdict:
     identity, enrollment, removed = seen.identity, seen.enrollment, seen.removed
     if enrollment is None:
         return _no_enrollment()
@@ -363,6 +365,8 @@ def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, _po
     if rollover.plan is Plan.BREACH_REPROVISION and removed is None:
         return AlreadyDone("the identity was kept, and with it its twin; nothing is to be restored")
     if not _is_back(rollover, seen):
+        if undone := _would_stay_out(rollover, enrollment, seen, policy):
+            return undone
         why = "the device is not back yet: it must register with its new certificate"
         return Wait(
             why, pace(rollover, why, seen.now, RETURN if has_waited(rollover, why, seen.now) < LATER else LATER)
@@ -374,6 +378,23 @@ def _restore_twin(rollover: Rollover, incident: Incident, seen: Observation, _po
     if seen.twin.equals(removed.twin):
         return AlreadyDone("the device is back, with the tags and desired properties that it had")
     return Act("the device is back; its tags and desired properties are restored")
+
+
+def _would_stay_out(rollover: Rollover, enrollment: Enrollment, seen: Observation, policy: Policy) -> Back | None:
+    """Why the device that is waited for could not come: the replacement is in no slot any more, or the vault has a
+    newer version, and a device that fetches only the newest would come with that.
+    """
+    incoming, latest = rollover.incoming, seen.latest
+    if incoming is None or not enrollment.holds(incoming.sha256_thumbprint):
+        return Back("the enrollment does not hold the replacement any more", Step.UPLOAD_SECONDARY)
+    newer = latest is not None and latest.version != incoming.version and not _problems(rollover, seen, policy)
+    # Mode reprovision would take back what it says of the containment; and nothing that is valid is overwritten.
+    if latest is None or not newer or rollover.plan is not Plan.BREACH:
+        return None
+    if enrollment.holds(latest.certificate.sha256_thumbprint) or slot_for_replacement(rollover, enrollment, seen.now):
+        why = f"the vault has a newer version, {latest.version}, than {incoming.version}"
+        return Back(why, Step.ISSUE_CERTIFICATE)
+    return None
 
 
 def _is_back(rollover: Rollover, seen: Observation) -> bool:

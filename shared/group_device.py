@@ -6,7 +6,7 @@ that entry lets the device in again through the group. Only that leaf is kept ou
 in, which is how the device is let back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -95,6 +95,13 @@ def body_keeping_out(rollover: Rollover) -> dict[str, Any]:
 def made_for_disallowing(last: Rollover | None) -> bool:
     """Whether the target's enrollment is one that a disallowing made, and the group lets the device in otherwise."""
     return last is not None and bool(last.incident and last.incident.leaf)
+
+
+def had_enrollment(rollovers: Iterable[Rollover]) -> bool:
+    """Whether one of the target's rollovers found an enrollment of its own: what a disallowing made in the place of
+    a deleted one keeps no group from letting the device in, and is enabled again.
+    """
+    return any(not made_for_disallowing(one) for one in rollovers)
 
 
 def leaf_to_let_in(

@@ -1,15 +1,17 @@
 """Reads what a step looks at, once, in one place."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared.decide import looks_at
 from shared.enrollment import Enrollment, HubIdentity, Slot
+from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.escape import Route, escape_routes, holding
 from shared.group_observation import observe_group
 from shared.replacement import keys_of
 from shared.rollover import Rollover, Step
 from shared.seen import Observation, Sources
-from shared.services import Services
+from shared.services import Services, Tagged
 from shared.tags import CA_TAG
 
 
@@ -22,7 +24,7 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     if rollover.plan.of_group:
         return observe_group(step, rollover, services)
     sources = looks_at(step, rollover.plan)
-    tagged = services.vault.latest(rollover.certificate_name) if sources.vault and rollover.certificate_name else None
+    tagged, keys = _in_vault(rollover, sources, services)
     latest = tagged.latest if tagged else None
     leaving = {one.sha256_thumbprint for one in rollover.leaving}
     ask_issuance = step is Step.ISSUE_CERTIFICATE and latest and latest.certificate.sha256_thumbprint in leaving
@@ -30,12 +32,10 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     identity = services.hub.identity(rollover.device_id) if sources.identity else None
     enrollment = services.provisioning.enrollment(rollover.registration_id) if sources.enrollment else None
     removed = services.ledger.removed(rollover) if sources.removed else None
-    # Where the vault could not be read when a person called, the keys of what is compromised are not known yet.
-    unknown = [one.sha1_thumbprint for one in rollover.leaving if one.public_key_sha256 is None] if latest else []
     return Observation(
         now=services.now(),
         latest=latest,
-        keys=keys_of(unknown, rollover.certificate_name, services) if unknown and rollover.plan.replaces else {},
+        keys=keys,
         issuance=services.vault.issuance(rollover.certificate_name) if ask_issuance else None,
         issuer=tagged.tags.get(CA_TAG, "").strip() if tagged and ask_issuance else "",
         enrollment=enrollment,
@@ -45,6 +45,23 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
         twin=services.hub.twin(rollover.device_id) if sources.twin and removed and identity else None,
         routes=_routes(rollover, enrollment, sources, services),
     )
+
+
+def _in_vault(rollover: Rollover, sources: Sources, services: Services) -> tuple[Tagged | None, Mapping[str, str]]:
+    """The vault's latest version, and the keys of what is compromised where they are not known: they are not if the
+    vault could not be read when a person called.
+    """
+    if not sources.vault or not rollover.certificate_name:
+        return None, {}
+    try:
+        tagged = services.vault.latest(rollover.certificate_name)
+        unknown = [one.sha1_thumbprint for one in rollover.leaving if one.public_key_sha256 is None]
+        ask = tagged is not None and unknown and rollover.plan.replaces
+        return tagged, keys_of(unknown, rollover.certificate_name, services) if ask else {}
+    except (ServiceUnavailable, ServiceRefused):
+        if not sources.vault_may_be_down:
+            raise
+        return None, {}
 
 
 def _routes(

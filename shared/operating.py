@@ -13,7 +13,7 @@ from shared.certificate import Certificate, Outgoing
 from shared.enrollment import Enrollment, Slot, why_not_ours
 from shared.errors import Conflict, NotFound, NotPermitted, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
-from shared.group_device import leaf_to_keep_out, leaf_to_let_in
+from shared.group_device import had_enrollment, leaf_to_keep_out, leaf_to_let_in, made_for_disallowing
 from shared.incident import Incident, Mode
 from shared.opening import TRIES, begin, shut_doors
 from shared.rollover import Outcome, Plan, Rollover, Step, approved, cancelled, reopened
@@ -270,7 +270,8 @@ def allow(device_id: str, reason: str, caller: Caller, services: Services, leaf:
         return last
     _check_suitable(enrollment, last, Plan.ALLOW, services)
     new = _of(enrollment, last, Plan.ALLOW, _incident(Plan.ALLOW, reason, None, caller, services), services)
-    if last is not None and new.incident is not None and last.incident is not None and last.incident.leaf:
+    instead_of_group = made_for_disallowing(last) and not had_enrollment(services.ledger.rollovers(new.registration_id))
+    if instead_of_group and last is not None and new.incident is not None and last.incident is not None:
         incoming, name = leaf_to_let_in(enrollment, last, leaf, services)
         kept_out = replace(new.incident, compromised=(new.outgoing,), was_enabled=False, leaf=last.incident.leaf)
         new = replace(new, incoming=incoming, certificate_name=name, incident=kept_out)

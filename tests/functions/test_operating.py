@@ -524,3 +524,58 @@ def test_a_device_is_not_allowed_while_a_slot_holds_what_is_compromised(http):
 def test_another_device_id_is_not_this_device(device, verb, http):
     assert http.post(f"/api/devices/{device}/{verb}", reason="x").status == 404
     assert admits(http)
+
+
+def test_a_device_whose_enrollment_was_deleted_is_kept_out_and_let_back_with_what_it_has(http, world):
+    """It had an enrollment of its own, so no group lets it in: the one that the disallowing made is enabled."""
+    begin(world)
+    http.post(f"{FIRST}/cancel", reason="not today")
+    del world.dps.enrolled[DEVICE]
+    world.vault.kept[CERTIFICATE].tags = {"rollover-enrollment": DEVICE}
+    assert http.post(f"/api/devices/{DEVICE}/disallow", reason="lost").status == 202
+    deliver_all(world)
+    assert not world.dps.enrollment(DEVICE).enabled
+    assert http.post(f"/api/devices/{DEVICE}/allow", reason="found again").status == 202
+    deliver_all(world)
+    assert world.dps.enrollment(DEVICE).enabled
+    assert world.dps.enrollment(DEVICE).holds(OLD_256)
+    assert world.hub.identities[DEVICE].enabled
+
+
+DELETED: dict[str, dict[str, str]] = {
+    "its registration ID": {"registration_id": DEVICE},
+    "its device ID": {"device_id": DEVICE},
+    "its thumbprint": {"thumbprint": OLD_256},
+    "its certificate in the vault": {"certificate_name": CERTIFICATE},
+}
+
+
+@pytest.mark.parametrize("selector", DELETED.values(), ids=DELETED.keys())
+def test_a_breach_of_a_device_whose_enrollment_was_deleted_says_how_to_contain_it_at_the_hub(selector, http, world):
+    del world.dps.enrolled[DEVICE]
+    world.vault.kept[CERTIFICATE].tags = {"rollover-enrollment": DEVICE}
+    answer = http.post("/api/breaches", reason="stolen", **selector)
+    assert answer.status == 404
+    assert f"the hub still accepts '{DEVICE}'" in answer.json["detail"]
+    assert f"POST /api/devices/{DEVICE}/disallow" in answer.json["detail"]
+
+
+def test_what_that_answer_says_contains_it_and_a_breach_can_be_called_then(http, world):
+    del world.dps.enrolled[DEVICE]
+    world.vault.kept[CERTIFICATE].tags = {"rollover-enrollment": DEVICE}
+    http.post(f"/api/devices/{DEVICE}/disallow", reason="stolen")
+    deliver_all(world)
+    assert not world.hub.identities[DEVICE].enabled
+    breach(http)
+    deliver_all(world)
+    world.clock.advance(timedelta(hours=1))
+    resume_due(world.services)
+    deliver_all(world)
+    enrollment = world.dps.enrollment(DEVICE)
+    assert (enrollment.enabled, [one.sha256_thumbprint for one in enrollment.certificates()]) == (True, [NEW_256])
+
+
+def test_a_hub_that_accepts_nothing_of_it_is_not_spoken_of(http, world):
+    del world.dps.enrolled[DEVICE]
+    del world.hub.identities[DEVICE]
+    assert "hub" not in http.post("/api/breaches", reason="stolen", registration_id=DEVICE).json["detail"]

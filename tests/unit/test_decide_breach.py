@@ -16,6 +16,7 @@ from shared.seen import Issuance, Job, Observation, Policy
 from tests.builders import (
     EXPIRED,
     NEW,
+    NEWER,
     OLD,
     STRANGER,
     Case,
@@ -32,6 +33,7 @@ from tests.builders import (
 from tests.certificates import NOW
 
 SETTLE = Policy().settle
+LATER = replace(NEWER, not_before=NEW.not_before)
 ANOTHERS = replace(NEW, common_name="dev-02")
 ROUTE = Route("group g1", True, "its signing certificate is the leaf's issuer")
 
@@ -573,6 +575,36 @@ RESTORE_CASES: dict[str, Case] = {
         seen(enrollment=an_enrollment(NEW), identity=an_identity(OLD)),
         Back,
         "accepts a compromised certificate again",
+    ),
+    "goes back when somebody took the replacement out": (
+        seen(enrollment=an_enrollment(STRANGER), removed=GONE),
+        Back,
+        "does not hold the replacement any more",
+    ),
+    "takes a newer version, for a device may fetch only the newest": (
+        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(LATER, "v3")),
+        Back,
+        "a newer version, v3, than v2",
+    ),
+    "does not take a newer version that is disabled": (
+        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(LATER, "v3", enabled=False)),
+        Wait,
+        "not back yet",
+    ),
+    "does not take a newer version that is compromised": (
+        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(OLD, "v3")),
+        Wait,
+        "not back yet",
+    ),
+    "does not take a newer version that has no place": (
+        seen(enrollment=an_enrollment(NEW, STRANGER), removed=GONE, latest=a_version(LATER, "v3")),
+        Wait,
+        "not back yet",
+    ),
+    "waits for nothing newer when the device is back": (
+        seen(enrollment=CLEAN, identity=BACK, removed=GONE, twin=OTHER, latest=a_version(LATER, "v3")),
+        Act,
+        "are restored",
     ),
 }
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from shared.enrollment import parse_time
 from shared.incident import Mode
+from shared.overdue import overdue
 from shared.rollover import Outcome, Rollover
 from shared.status import next_in_words
 from tests.certificates import NOW
@@ -73,6 +74,20 @@ class Obedient:
         if re.search(r"\w", said):
             self._breaks(f"a next step that nobody understands: {said!r}")
         return True
+
+    def heed(self, device: Device) -> None:
+        """Do what is said of an open rollover that waits too long, once."""
+        last = self.fleet.last(device.name)
+        found = last and overdue(last, self.fleet.clock.time, self.fleet.world.services.settings.policy)
+        if last is None or found is None or last.outcome is not None:
+            return
+        known = f"{last.id} since {found.since}"
+        if known not in self._since:
+            self._since[known] = self.fleet.clock.time
+            self.told.append(f"waits too long: {found.next_step}".replace(last.id, "{id}"))
+            for pattern, deed in WARNINGS:
+                if re.search(pattern, found.next_step):
+                    deed(self, device, last, found.why)
 
     def mend_what_cannot_begin(self, device: Device, reason: str) -> None:
         """Do something about what keeps a rollover from beginning."""
@@ -254,6 +269,14 @@ PHRASES: tuple[tuple[str, Deed], ...] = (
     ),
 )
 """What a next step may say, in the order in which it is done."""
+
+WARNINGS: tuple[tuple[str, Deed], ...] = (
+    (r"bring the device online, or give it its new certificate by hand", Obedient.brings_online),
+    (r"^enable it", Obedient.enables),
+    (r"sign the vault's certificate request", Obedient.signs),
+    (r"issue a new version of the certificate in the vault", Obedient.issues),
+)
+"""What a rollover that waits too long may ask for. The others go on by themselves."""
 
 REASONS: tuple[tuple[str, Deed], ...] = (
     (r"the vault could not issue a new version", Obedient.mends_issuer),

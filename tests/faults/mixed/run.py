@@ -234,6 +234,7 @@ class Play:
 
     def _do_as_told(self, device: Device) -> None:
         if not self._obedient.obey(device):
+            self._obedient.heed(device)
             self._people.remembers(device)
             if device.name in self._people.disallowed:
                 self._people.allows(device.name)
