@@ -33,7 +33,7 @@ from tests.builders import (
 from tests.certificates import NOW
 
 SETTLE = Policy().settle
-LATER = replace(NEWER, not_before=NEW.not_before)
+FOLLOWING = replace(NEWER, not_before=NEW.not_before)
 ANOTHERS = replace(NEW, common_name="dev-02")
 ROUTE = Route("group g1", True, "its signing certificate is the leaf's issuer")
 
@@ -582,12 +582,12 @@ RESTORE_CASES: dict[str, Case] = {
         "does not hold the replacement any more",
     ),
     "takes a newer version, for a device may fetch only the newest": (
-        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(LATER, "v3")),
+        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(FOLLOWING, "v3")),
         Back,
         "a newer version, v3, than v2",
     ),
     "does not take a newer version that is disabled": (
-        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(LATER, "v3", enabled=False)),
+        seen(enrollment=an_enrollment(NEW), removed=GONE, latest=a_version(FOLLOWING, "v3", enabled=False)),
         Wait,
         "not back yet",
     ),
@@ -597,12 +597,12 @@ RESTORE_CASES: dict[str, Case] = {
         "not back yet",
     ),
     "does not take a newer version that has no place": (
-        seen(enrollment=an_enrollment(NEW, STRANGER), removed=GONE, latest=a_version(LATER, "v3")),
+        seen(enrollment=an_enrollment(NEW, STRANGER), removed=GONE, latest=a_version(FOLLOWING, "v3")),
         Wait,
         "not back yet",
     ),
     "waits for nothing newer when the device is back": (
-        seen(enrollment=CLEAN, identity=BACK, removed=GONE, twin=OTHER, latest=a_version(LATER, "v3")),
+        seen(enrollment=CLEAN, identity=BACK, removed=GONE, twin=OTHER, latest=a_version(FOLLOWING, "v3")),
         Act,
         "are restored",
     ),
