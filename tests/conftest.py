@@ -33,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::aiohttp.web.NotAppKeyWarning")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what seeded runs have to tell (``record_property("told", …)``): seeds and tally, also where all is well."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, told in report.user_properties:
+            if name == "told" and report.when == "call":
+                terminalreporter.write_line(told)
+
+
 REAL_TIME = ("contract", "device", "host", "rehearsal")
 """Folders whose tests meet real sockets, processes and clocks: on a busy machine one may miss its deadline once. What
 fails twice in a row is broken; what passed the second time is shown as a rerun."""

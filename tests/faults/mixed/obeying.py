@@ -76,10 +76,14 @@ class Obedient:
         return True
 
     def heed(self, device: Device) -> None:
-        """Do what is said of an open rollover that waits too long, once."""
+        """Do what is said of an open rollover that waits too long, once; where a person is called soon, it is to be
+        that call which brings it home.
+        """
         last = self.fleet.last(device.name)
         found = last and overdue(last, self.fleet.clock.time, self.fleet.world.services.settings.policy)
         if last is None or found is None or last.outcome is not None:
+            return
+        if not last.plan.expires or last.outgoing.not_after <= self.fleet.clock.time:
             return
         known = f"{last.id} since {found.since}"
         if known not in self._since:
