@@ -267,6 +267,11 @@ PHRASES: tuple[tuple[str, Deed], ...] = (
     (r"then retry the rollover", Obedient.retries),
     (r"what is contained stays so", Obedient.nothing),
     (
+        r"Device and hub may use either certificate now: a newer version of the vault is taken up once the device has"
+        r" registered with one of them",
+        Obedient.nothing,
+    ),
+    (
         r"Nothing was undone: the enrollment may be disabled, the hub identity disabled or gone; after a false alarm,"
         r" enable the enrollment by hand: while it is enabled, the sweep rolls it as any other",
         Obedient.nothing,
