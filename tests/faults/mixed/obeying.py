@@ -258,7 +258,7 @@ PHRASES: tuple[tuple[str, Deed], ...] = (
         r"the sweep begins it again (within|after) a day(, or when the vault has|,) a new version( at once)?",
         Obedient.waits_a_day,
     ),
-    (r"the sweep begins it again within a day(, a new version at once)?", Obedient.waits_a_day),
+    (r"the sweep begins it again (within|after) a day(, a new version at once)?", Obedient.waits_a_day),
     (r"the sweep begins the rollover again", Obedient.waits_a_day),
     (r"the sweep starts over within a day unless the vault's certificate is disabled", Obedient.waits_a_day),
     (r"the next sweep rolls to it", Obedient.waits_for_sweep),
