@@ -1,6 +1,7 @@
 """A key is stolen while the vault is down: the door is shut all the same; what is unknown is said, and found later."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -9,8 +10,8 @@ import pytest
 from shared.certificate import parse_certificate
 from shared.errors import RolloverError, ServiceUnavailable
 from shared.resuming import resume_due
-from shared.rollover import Step
-from tests.builders import CERTIFICATE, DEVICE, NEW_256, OLD_256, a_story, deliver_all, the_rollover
+from shared.rollover import Outcome, Step
+from tests.builders import CERTIFICATE, DEVICE, NEW_256, NEWER, OLD_256, a_story, deliver_all, the_rollover
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World
 from tests.http_api import HttpApi
@@ -117,3 +118,30 @@ def test_a_devices_thumbprint_needs_no_resource_manager_though_groups_name_ca_ce
     answer = http.post("/api/breaches", thumbprint=OLD_256, reason="laptop stolen")
     assert answer.status == 200
     assert [one["registration_id"] for one in answer.json["targets"]] == [DEVICE]
+
+
+def test_a_newer_version_while_the_device_is_waited_for_is_taken_beside_the_first(world: World, http: HttpApi) -> None:
+    """A device that fetches only the newest would else be locked out by it."""
+    confirm(http, preview(http))
+    deliver_all(world)
+    assert the_rollover(world).next_step is Step.RESTORE_TWIN
+    world.vault.kept[CERTIFICATE].versions.append(replace(NEWER, not_before=NOW))
+    world.clock.time = max(world.clock.time, the_rollover(world).due_at or NOW)
+    resume_due(world.services)
+    deliver_all(world)
+    waits = the_rollover(world)
+    assert (waits.contained, waits.next_step) == (True, Step.RESTORE_TWIN)
+    assert set(world.dps.slots(DEVICE)) == {NEW_256, NEWER.sha256_thumbprint}
+    assert world.dps.enrolled[DEVICE]["provisioningStatus"] == "enabled"
+
+
+def test_a_device_that_is_back_gets_its_twin_although_the_vault_is_down(world: World, http: HttpApi) -> None:
+    confirm(http, preview(http))
+    deliver_all(world)
+    vault_breaks(world, VAULT_DOWN)
+    world.clock.time = max(world.clock.time, the_rollover(world).due_at or NOW)
+    world.dps.registered(DEVICE)
+    world.hub.provision(DEVICE, NEW_256)
+    resume_due(world.services)
+    deliver_all(world)
+    assert the_rollover(world).outcome is Outcome.DONE
