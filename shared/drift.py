@@ -90,8 +90,7 @@ def group_drifts(
 
 
 def _compromised(rollovers: Sequence[Rollover]) -> list[Thumbprints]:
-    breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
-    return [certificate for one in breaches for certificate in one.leaving]
+    return [certificate for one in rollovers if one.reports for certificate in one.leaving]
 
 
 def _compromised_back(

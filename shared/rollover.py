@@ -370,6 +370,13 @@ class Rollover:
         return self.outcome is None and self.incident is not None and self.incident.awaits_approval
 
     @property
+    def reports(self) -> bool:
+        """Whether what leaves was reported compromised. A call that ended, refused, cancelled or with another in its
+        place, before a second person agreed to it reported nothing."""
+        unheard = self.outcome is not None and self.incident is not None and self.incident.awaits_approval
+        return self.plan.replaces and self.outcome is not Outcome.REFUSED and not unheard
+
+    @property
     def contained(self) -> bool:
         """Whether it was read back that nothing compromised gets in, and no step has seen otherwise since."""
         return self.plan.contains and Step.VERIFY_CONTAINMENT in self.done
@@ -412,9 +419,8 @@ def group_partition(group_id: str) -> str:
 
 
 def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
-    """SHA-256 thumbprints that these rollovers of one target were begun to get rid of. A call that no second person
-    agreed to (refused) reported nothing."""
-    breaches = [one for one in rollovers if one.plan.replaces and one.outcome is not Outcome.REFUSED]
+    """SHA-256 thumbprints that these rollovers of one target were begun to get rid of."""
+    breaches = [one for one in rollovers if one.reports]
     return {certificate.known_as for one in breaches if one.incident for certificate in one.leaving}
 
 

@@ -11,7 +11,20 @@ from shared.enrollment import Enrollment, HubIdentity, Removed, Slot, Twin
 from shared.escape import Route
 from shared.exposure import SESSION_ENDS, exposures
 from shared.incident import Incident, Mode
-from shared.rollover import PLANS, Act, AlreadyDone, Back, NeedsPerson, Plan, Refuse, Rollover, Step, Wait
+from shared.rollover import (
+    PLANS,
+    Act,
+    AlreadyDone,
+    Back,
+    NeedsPerson,
+    Outcome,
+    Plan,
+    Refuse,
+    Rollover,
+    Step,
+    Wait,
+    reported_compromised,
+)
 from shared.seen import Issuance, Job, Observation, Policy
 from tests.builders import (
     EXPIRED,
@@ -654,3 +667,13 @@ def test_every_step_of_every_mode_has_a_decision(mode):
     plan = Plan.BREACH_REPROVISION if mode is Mode.REPROVISION else Plan.BREACH
     for step in PLANS[plan]:
         assert verdict(step, Observation(now=NOW), a_breach(step, mode)).why
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PREEMPTED, Outcome.CANCELLED, Outcome.REFUSED])
+def test_a_call_that_ended_before_a_second_person_agreed_reported_nothing(outcome):
+    asked = an_incident(approve_by=NOW + timedelta(hours=1))
+    ended = a_breach(Step.DISABLE_ENROLLMENT, incident=asked, outcome=outcome, ended_at=NOW)
+    assert reported_compromised([ended]) == set()
+    assert reported_compromised([replace(ended, outcome=None, ended_at=None)]) == {OLD.sha256_thumbprint}
+    agreed = replace(ended, outcome=Outcome.PREEMPTED, incident=replace(asked, approved_by="Bob (oid-2)"))
+    assert reported_compromised([agreed]) == {OLD.sha256_thumbprint}
