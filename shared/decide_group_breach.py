@@ -44,7 +44,7 @@ LOOKS_AT: Mapping[Step, Sources] = {
     Step.DELETE_PRIMARY: Sources(vault=True, group=True, authorities=True, groups=True),
     Step.DELETE_CA_CERTIFICATE: Sources(group=True, authorities=True, users=True),
     Step.ENABLE_ENROLLMENT: Sources(vault=True, group=True, authorities=True, groups=True),
-    Step.RESTORE_TWIN: Sources(group=True, authorities=True, fleet="restore"),
+    Step.RESTORE_TWIN: Sources(vault=True, vault_may_be_down=True, group=True, authorities=True, fleet="restore"),
 }
 
 

@@ -212,6 +212,10 @@ def restore_twin(r: Rollover, incident: Incident, group: Group, seen: Observatio
         )
     if not group.enabled:
         return Back("somebody disabled the group again", Step.ENABLE_ENROLLMENT)
+    if r.incoming is None or not slots_with(group.anchors(seen.authorities), r.incoming):
+        return Back("the group does not trust the replacement (any more)", Step.UPLOAD_SECONDARY)
+    if links := broken_links(r.incoming, seen, group, policy):
+        return NeedsPerson(f"no device can get in (any more): {'; '.join(links)}", f"mend that in the DPS, {RETRY}")
     fleet = seen.fleet
     if fleet is None:
         return Act("the twins of the devices are restored as they come back", {"do": "begin", "work": "restore"})

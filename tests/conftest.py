@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from local import azurite as azurite_process
 from local.children import tied
 from tests.standin import StandIn
+
+# An example promises no time: on a busy machine it takes longer now and then.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -277,3 +277,24 @@ def test_the_http_api_shows_a_group_its_devices_and_what_is_exposed(http_of):
     assert http.get("/api/rollovers", enrollment_group="x", registration_id="y").status == 400
     assert http.post("/api/rollovers/group.line-1.1/cancel", reason="false alarm").status == 202
     assert http.post("/api/rollovers/group.line-1.1/retry", reason="it was none").status == 202
+
+
+def test_a_replacement_that_somebody_took_out_of_the_group_is_put_there_again():
+    """Else the rollover would wait for devices that DPS does not admit, or take those of before for all."""
+    world = a_group_story()
+    breach(world)
+    assert go_on(world).next_step is Step.RESTORE_TWIN
+    world.dps.enroll_group(GROUP, parse_certificate(a_ca("Another CA", THE_ROOT).der))
+    world.clock.advance(timedelta(hours=1))
+    assert go_on(world).next_step is Step.RESTORE_TWIN, reasons(world)
+    assert NEW_CA.sha256_thumbprint in trusted(world).values()
+
+
+def test_devices_under_a_ca_that_left_the_dps_are_not_waited_for():
+    world = a_group_story()
+    breach(world)
+    assert go_on(world).next_step is Step.RESTORE_TWIN
+    world.authorities.kept.clear()
+    rollover = go_on(world, timedelta(hours=1))
+    assert rollover.outcome is Outcome.NEEDS_PERSON
+    assert "no device can get in (any more)" in (rollover.outcome_reason or "")

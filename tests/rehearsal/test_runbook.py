@@ -193,6 +193,7 @@ class GroupOfTheVault:
         self.name, self._ca = f"line-{number}", f"line-{number}-ca"
         self._plant, self._folder = plant, folder
         clock = MovedClock(plant.document["control"]["url"])
+        clock.move_to(self.now())  # it knows from then on how far the plant's is moved
         self._hand, self._operator = ByHand(plant.document, clock), Operator(plant.document, clock)
         self._root = make_root(f"Root {number}", self._span(3650))
         self._hand.add_ca(f"root-{number}", self._root)
