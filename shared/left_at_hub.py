@@ -38,5 +38,6 @@ def _words(identity: HubIdentity) -> str:
     return (
         f"; but the hub still accepts {device_id!r} ({', '.join(identity.thumbprints()) or identity.authentication}):"
         f" POST /api/devices/{device_id}/disallow keeps it out, with its certificate as leaf_certificate unless the"
-        " vault has it, and a breach can be called then; or disable the device identity at the hub by hand"
+        " vault has it, and a breach can be called then; or disable the device identity at the hub by hand, or"
+        " delete it there, if its enrollment is to let it in again with another certificate (its twin is lost)"
     )

@@ -66,7 +66,12 @@ class People:
             if token is None:
                 looking = self._ports()
                 looking.preview()
-                token = preview(asked, ONCALL, looking.services)["confirm_token"]
+                try:
+                    token = preview(asked, ONCALL, looking.services)["confirm_token"]
+                except NotFound as error:
+                    if "delete it there" in str(error) and device.name in self.fleet.world.dps.enrolled:
+                        self.deletes_identity(device)
+                    raise
             try:
                 confirm({"confirm": token}, ONCALL, self._ports().services)
             except Unsuitable as error:
