@@ -24,6 +24,8 @@ class Finding(StrEnum):
     """What is kept out is kept out no longer: its disabled entry is enabled or gone, or the hub lets it connect."""
     NEVER_ISSUED = "never_issued"
     """The hub accepts a certificate that neither a slot nor the ledger knows."""
+    APART = "apart"
+    """The hub accepts none of the certificates that the enrollment holds."""
     SLOTS = "slots"
     """The entry holds, or lacks, a certificate."""
     STATUS = "status"
@@ -42,8 +44,10 @@ class Drift:
 
 
 def is_compared(last: Rollover) -> bool:
-    """Whether the last rollover of a target left something that is meant to stay."""
-    return last.outcome is Outcome.DONE or (last.contained and last.outcome is not Outcome.PREEMPTED)
+    """Whether the last rollover of a target left something that is meant to stay, or ended without having rolled."""
+    if last.outcome is Outcome.PREEMPTED:
+        return False
+    return last.outcome is Outcome.DONE or last.contained or (last.plan.expires and last.outcome is not None)
 
 
 def drifts(rollovers: Sequence[Rollover], enrollment: Enrollment | None, shown: Shown | None) -> list[Drift]:
@@ -56,7 +60,7 @@ def drifts(rollovers: Sequence[Rollover], enrollment: Enrollment | None, shown: 
     if last.plan is Plan.DISALLOW:
         return [*found, *_let_in_again(last, enrollment, shown)]
     if last.outcome is not Outcome.DONE:
-        return found
+        return [*found, *_of_no_use(last, enrollment, shown)]
     if enrollment is None:
         gone = Drift(Finding.GONE, f"the enrollment {last.target} is gone, and the hub still accepts its device")
         return [*found, gone] if shown is not None and shown.enabled else found
@@ -116,6 +120,21 @@ def _let_in_again(last: Rollover, enrollment: Enrollment | None, shown: Shown | 
     if shown is not None and shown.enabled:
         why = f"the hub identity {shown.device_id} is enabled, and {last.id} keeps it out"
         yield Drift(Finding.LET_IN_AGAIN, why)
+
+
+def _of_no_use(last: Rollover, enrollment: Enrollment | None, shown: Shown | None) -> list[Drift]:
+    """Where nothing was rolled: that the device gets in at the hub by what DPS does not admit. The sweep goes by the
+    enrollment, and finds nothing near its end there."""
+    if not last.plan.expires or enrollment is None or not enrollment.enabled or shown is None or not shown.enabled:
+        return []
+    held = {hash_ for one in enrollment.certificates() for hash_ in (one.sha1_thumbprint, one.sha256_thumbprint)}
+    if not shown.thumbprints() or not held.isdisjoint(shown.thumbprints()):
+        return []
+    why = (
+        f"the hub accepts as {shown.device_id} none of the enrollment's certificates, but"
+        f" {', '.join(shown.thumbprints())}"
+    )
+    return [Drift(Finding.APART, why)]
 
 
 def _strangers(rollovers: Sequence[Rollover], enrollment: Enrollment, shown: Shown | None) -> list[Drift]:

@@ -39,6 +39,8 @@ def _mark(step: Step, work: str, rollover: Rollover, services: Services) -> None
     if rollover.next_step is not step or went_on:
         return
     again = "the sweep begins the rollover again" if rollover.plan.expires else "then retry the rollover"
+    if rollover.awaits_approval:  # nothing was done, and the time for an approval ends meanwhile
+        again = "then call the breach again"
     verdict = NeedsPerson(
         f"step {step}{f', work {work},' if work else ''} failed again and again without a verdict",
         f"look for the exceptions of the function {step} with this rollover's ID, mend the cause; {again}",

@@ -366,3 +366,15 @@ def test_a_place_that_a_person_spoiled_begins_a_round():
 
 def test_every_finding_is_published_as_something_and_says_what_to_do():
     assert set(KINDS) == set(NEXT) == set(Finding)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.NEEDS_PERSON, Outcome.CANCELLED])
+def test_a_device_that_dps_does_not_admit_is_told_of_where_nothing_was_rolled(outcome, caplog):
+    """Its enrollment holds a good certificate that it never got: the sweep, which goes by that, finds nothing due."""
+    world = rolled()
+    world.services.ledger.record(replace(the_rollover(world), outcome=outcome), None)
+    assert findings(world, caplog) == []
+    world.hub.provision(DEVICE, OLD_256)
+    world.clock.advance(ROUND)
+    assert findings(world, caplog) == ["apart"]
+    assert NEXT[Finding.APART].startswith("put the certificate that the device uses into a slot")

@@ -1,5 +1,6 @@
 """Messages: bad ones are recorded and never raise, early and late ones are ignored, poisoned ones call a person."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -159,6 +160,21 @@ def test_a_poisoned_message_calls_a_person_and_says_so():
     assert after.next_action
     assert world.topic.published == [(f"individual.{DEVICE}.1/2", "Rollover.NeedsPerson", DEVICE)]
     assert reasons(world)[-1][0] == "needs a person"
+
+
+def test_who_poisons_a_breach_that_nobody_approved_is_told_to_call_it_again(http_of):
+    """A retry of what nobody approved is refused."""
+    world = a_story()
+    http = http_of(world)
+    world.settings = replace(world.settings, breach_fuse=0)
+    token = http.post("/api/breaches", registration_id=DEVICE, reason="stolen").json["confirm_token"]
+    http.post("/api/breaches", confirm=token)
+    waits = the_rollover(world)
+    assert waits.awaits_approval
+    world.clock.time = waits.due_at
+    report(Step.DISABLE_ENROLLMENT, encode_nudge(waits.id).encode(), world.services)
+    assert (the_rollover(world).next_action or "").endswith("then call the breach again")
+    assert http.post(f"/api/rollovers/{waits.id}/retry", reason="mended").status == 409
 
 
 def test_a_poisoned_message_of_a_step_that_the_rollover_has_left_changes_nothing():

@@ -252,7 +252,7 @@ PHRASES: tuple[tuple[str, Deed], ...] = (
     ),
     (r"call the breach again with mode remove; a retry waits on", Obedient.calls_with_remove),
     (r"call the breach again with mode remove", Obedient.calls_with_remove),
-    (r"call the breach again", Obedient.calls_again),
+    (r"(then )?call the breach again", Obedient.calls_again),
     (r"the next day's sweep begins it again", Obedient.waits_a_day),
     (
         r"the sweep begins it again (within|after) a day(, or when the vault has|,) a new version( at once)?",
@@ -302,7 +302,7 @@ REASONS: tuple[tuple[str, Deed], ...] = (
     (r"the enrollment no longer exists|no individual enrollment", Obedient.creates_enabled),
     (r"the enrollment is disabled", Obedient.enables),
     (r"device has never registered|has not registered|device is not back|reprovision job", Obedient.brings_online),
-    (r"call the breach again", Obedient.calls_again),
+    (r"(then )?call the breach again", Obedient.calls_again),
     (r"needs a person first", Obedient.nothing),
     (
         r"somebody changed the enrollment since the rollover started: no slot holds the outgoing certificate",

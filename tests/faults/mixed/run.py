@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared import starting
+from shared.comparing import NEXT
+from shared.drift import Drift, Finding, drifts
 from shared.errors import RolloverError
 from shared.nudges import encode_nudge
 from shared.poison import report
@@ -238,17 +240,27 @@ class Play:
             self._people.remembers(device)
             if device.name in self._people.disallowed:
                 self._people.allows(device.name)
+        for one in self._drifts(device):
+            if one.finding is Finding.APART:
+                self._obedient.mend_what_cannot_begin(device, NEXT[one.finding])
         for refused in self.fleet.world.services.ledger.refused_inputs():
             recent = self.fleet.clock.time - refused.last_seen < timedelta(hours=8)
             if refused.source == "certificate" and refused.subject == f"{device.name}-cert" and recent:
                 self._obedient.mend_what_cannot_begin(device, refused.reason)
+
+    def _drifts(self, device: Device) -> list[Drift]:
+        """What the timer that compares would tell of the device; it comes round within hours."""
+        services = self.fleet.world.services
+        rollovers = list(services.ledger.rollovers(device.name))
+        enrollment, shown = services.provisioning.enrollment(device.name), services.hub.shown(device.name)
+        return drifts(rollovers, enrollment, shown) if rollovers else []
 
     def _stuck(self, device: Device) -> list[str]:
         """Why a device, or its last rollover, has not come to its end."""
         last, found = self.fleet.last(device.name), self._unwell(device)
         if last is not None and self._is_open(device, last):
             found.append(f"{last.id} waits at {last.next_step}: {last.waiting_for}")
-        elif last is not None and last.plan.contains and last.outcome not in ENDED_WELL:
+        elif last is not None and last.plan.contains and not (last.outcome in ENDED_WELL or _is_moot(last, found)):
             found.append(f"{last.id} is {last.status}: {last.outcome_reason}; {last.next_action}")
         return found
 
@@ -294,6 +306,11 @@ class Play:
         if tagged is None or enrollment is None:
             return False
         return isinstance(starting._look_and_decide(tagged, enrollment, services), Begin)
+
+
+def _is_moot(last: Rollover, unwell: list[str]) -> bool:
+    """Whether nobody approved it in time, and by now there is nothing that it would contain."""
+    return last.outcome is Outcome.REFUSED and not unwell
 
 
 def carry_out_step(step: Step, message: bytes, services: Services) -> None:
