@@ -195,13 +195,13 @@ class Host:
         return api_of({**self.plant.document, "functions": {"url": self.url}}, principal)
 
     def rollovers(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The app's own list."""
-        query = {"registration_id": name} if name else {}
+        """The app's own list, of individual enrollments."""
+        query = {"limit": "1000", **({"registration_id": name} if name else {})}
         try:
             answer = self.api().call("GET", "/api/rollovers", params=query)
         except requests.ConnectionError:
             return []  # killed at this moment
-        return list(answer.json()["rollovers"]) if answer.ok else []
+        return [one for one in answer.json()["rollovers"] if one["registration_id"]] if answer.ok else []
 
     def show(self, rollover_id: str) -> dict[str, Any]:
         """One rollover with its history."""
