@@ -98,10 +98,15 @@ def test_a_group_moves_in_waves_and_the_old_ca_goes(whole: bool, plant: Plant, t
             assert not story.refused()
 
 
+@pytest.mark.proof
 def test_a_ca_whose_certificates_are_refused_harms_no_more_devices_than_the_canary(
-    plant: Plant, tmp_path: Path
+    whole: bool, plant: Plant, tmp_path: Path
 ) -> None:
     """What signs the devices' certificates has the name of the new CA and another key: DPS refuses all of them."""
+    if not whole:
+        pytest.skip(
+            "tests/fleet/test_waves.py tries the rule in memory; on a busy machine a device may miss a moment here"
+        )
     with a_story(plant, tmp_path, INTERMEDIATE) as story:
         story.offer(story.group.anchor(NEW_LASTS), signs=story.group.anchor(NEW_LASTS))
         until(lambda: story.says() and len(story.refused()) == CANARY, "the canary is refused", story.tail, 60)
@@ -110,4 +115,5 @@ def test_a_ca_whose_certificates_are_refused_harms_no_more_devices_than_the_cana
         until(lambda: story.says()["status"] == "needs_person", "it asks for a person", story.tail, 60)
         assert "2 of 2 connected devices of wave 1 have not moved" in story.roll.shown["reason"]
         assert len(story.refused()) == CANARY
-        assert story.group.on(story.outgoing) == set(story.fleet.registration_ids), "nobody lost the hub"
+        everybody = set(story.fleet.registration_ids)
+        until(lambda: story.group.on(story.outgoing) == everybody, "nobody has lost the hub", story.tail)
