@@ -122,17 +122,7 @@ def _examples() -> dict[str, dict[str, Any]]:
 
 def _envelope(kind: Lifecycle, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """As the topic delivers it (CloudEvents 1.0, JSON)."""
-    event = cloud_event(event_id, kind, "meter-10", data, _AT, _TRACE)
-    return {
-        "specversion": event.specversion,
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time.isoformat().replace("+00:00", "Z") if event.time else None,
-        **(event.extensions or {}),
-        "data": event.data,
-    }
+    return cloud_event(event_id, kind, "meter-10", data, _AT, _TRACE)
 
 
 def _urgency(kind: Lifecycle) -> str:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from azure.core.credentials import TokenCredential
-from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridPublisherClient
 
 from shared.clients.answers import answers_of
@@ -18,17 +17,21 @@ SOURCE = "/rollover"
 
 def cloud_event(
     event_id: str, event_type: str, subject: str, data: Mapping[str, Any], at: datetime, trace: str
-) -> CloudEvent[dict[str, Any]]:
-    """A lifecycle event, with CloudEvents' extension for distributed tracing (``traceparent``) if there is a trace."""
-    return CloudEvent(
-        SOURCE,
-        event_type,
-        id=event_id,
-        subject=subject,
-        data=dict(data),
-        time=at,
-        extensions={"traceparent": trace} if trace else None,
-    )
+) -> dict[str, Any]:
+    """A lifecycle event (CloudEvents 1.0, JSON), with the extension for distributed tracing if there is a trace.
+
+    As a dictionary, which the SDK takes as well: of its own class it warns of each time limit that comes with the call.
+    """
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": SOURCE,
+        "type": event_type,
+        "subject": subject,
+        "time": at.isoformat().replace("+00:00", "Z"),
+        **({"traceparent": trace} if trace else {}),
+        "data": dict(data),
+    }
 
 
 class TopicClient:
