@@ -149,15 +149,3 @@ def _weakly_signed(certificate: x509.Certificate) -> list[str]:
 def renews(incoming: Certificate, outgoing: Outgoing) -> bool:
     """Whether certificates that ``outgoing`` issued are good under ``incoming`` as they are: same key, same subject."""
     return outgoing.public_key_sha256 == incoming.public_key_sha256 and outgoing.subject == incoming.subject
-
-
-def leaves_needed(incoming: Certificate, outgoing: Outgoing, *, by_reference: bool) -> str:
-    """What the devices need before the outgoing anchor may go, in an operator's words."""
-    if not renews(incoming, outgoing):
-        return "every device needs a new certificate, issued under the incoming CA, and registers with it"
-    if by_reference:
-        return "the CA is renewed with its key and name: the devices' certificates stay good as they are"
-    return (
-        "the CA is renewed with its key and name: the devices' certificates stay good, but each device must show the"
-        " renewed CA certificate in its chain"
-    )

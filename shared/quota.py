@@ -48,11 +48,6 @@ class Quota:
         return self._of(10, max(10, self.units), 50 * self.units)
 
     @property
-    def active_jobs(self) -> int:
-        """Jobs that may be under way at once, whatever the units."""
-        return (1, 5, 10)[self._index]
-
-    @property
     def evictions(self) -> float:
         """Identities that can be read (by their twins) and deleted."""
         return min(self.registry, self.twin_reads)

@@ -55,10 +55,6 @@ Effect = Callable[[Rollover, Observation, Act, Services], None]
 """What a step does to the world: one external write, with what was seen and the act that was decided."""
 
 
-def only_looks(_rollover: Rollover, _seen: Observation, _act: Act, _services: Services) -> None:
-    """The effect of a step that never decides to act."""
-
-
 def carry_out(step: Step, message: bytes, services: Services, effect: Effect) -> None:
     """Carry out ``step`` for the rollover that a queue message nudges. Safe to repeat, at any time.
 

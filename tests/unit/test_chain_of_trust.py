@@ -20,7 +20,7 @@ from local.azure.knobs import Knobs
 from local.azure.x509 import sha256_thumbprint
 from shared.authority import DpsCertificate
 from shared.certificate import Certificate, Outgoing, parse_certificate
-from shared.chain_of_trust import Trust, leaves_needed, problems_of_anchor
+from shared.chain_of_trust import Trust, problems_of_anchor
 from tests.builders import as_outgoing
 from tests.certificates import NOW, Made, a_ca, a_certificate
 
@@ -136,13 +136,6 @@ def test_a_ca_that_resource_manager_does_not_show_counts_by_its_name():
     assert problems(made, in_dps(MIDDLE, shown=False)) != []
     assert problems(made, in_dps(THE_ROOT, shown=False, verified=False)) != []
     assert problems(made, in_dps(made, shown=False)) == []
-
-
-def test_what_the_devices_need_is_said():
-    renewed, fresh = parsed(a_ca("Line CA", THE_ROOT, key=OLD.key)), parsed(a_ca("Line CA", THE_ROOT))
-    assert "every device needs a new certificate" in leaves_needed(fresh, outgoing(), by_reference=True)
-    assert "stay good as they are" in leaves_needed(renewed, outgoing(), by_reference=True)
-    assert "show the renewed CA certificate" in leaves_needed(renewed, outgoing(), by_reference=False)
 
 
 # --- against the stand-in's rules -------------------------------------------------------------------------------
