@@ -6,11 +6,13 @@ Only where the group names its CA; what is decided when is in ``shared.decide_gr
 import azure.functions as func
 
 from shared.errors import Conflict, NotFound
-from shared.rollover import Act, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation
 from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
+from shared.verdict import Act
 
 bp = func.Blueprint()
 

@@ -8,7 +8,7 @@ One write, whatever the fleet's size, and the first of a breach: it shuts the do
 import azure.functions as func
 
 from shared.door import shut_door
-from shared.rollover import Step
+from shared.plans import Step
 from shared.services import invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out

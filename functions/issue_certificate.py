@@ -6,11 +6,13 @@ When it may run, and what makes it refuse, is decided in ``shared.decide``.
 import azure.functions as func
 
 from shared.own_ca import common_name_of, sign_request
-from shared.rollover import Act, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation
 from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
+from shared.verdict import Act
 
 bp = func.Blueprint()
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import azure.functions as func
 
+from shared.plans import Step
 from shared.poison import report
-from shared.rollover import Step
 from shared.services import invoked
 from shared.settings import STORAGE
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 import azure.functions as func
 
 from shared.errors import NotFound
-from shared.rollover import Act, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation
 from shared.services import Services, invoked
 from shared.settings import STORAGE
 from shared.stepping import carry_out
+from shared.verdict import Act
 
 bp = func.Blueprint()
 

@@ -16,7 +16,8 @@ from shared.enrollment import Slot
 from shared.events import Lifecycle, Urgency, urgency
 from shared.incident import Incident, Mode
 from shared.overdue import overdue
-from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Incoming, Outcome, Rollover
 from shared.seen import Policy
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripts import drawing
 from shared.overdue import FOR_DEVICES, OF_BREACH, OF_EXPIRY
-from shared.rollover import ESTABLISHES, PLANS, Plan, Step
+from shared.plans import ESTABLISHES, PLANS, Plan, Step
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rollover.md"
 BEGIN = "<!-- {name}: drawn from PLANS by scripts/draw_plans.py; a test compares -->\n"

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from shared.errors import ServiceUnavailable
-from shared.services import Authorities, Services, Vault
+from shared.ports import Authorities, Vault
+from shared.services import Services
 
 
 def asked_once(services: Services) -> Services:

@@ -27,9 +27,10 @@ from shared.group_targets import (
 from shared.incident import Incident, Mode
 from shared.left_at_hub import left_at_hub
 from shared.opening import begin, shut_doors
+from shared.plans import Plan
 from shared.previews import Preview
 from shared.quota import Quota
-from shared.rollover import Outcome, Plan, Rollover
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
 from shared.selecting import select, unfinished
 from shared.services import Services

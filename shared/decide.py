@@ -9,8 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared import decide_breach, decide_expiry, decide_group, decide_group_breach
-from shared.rollover import UNDONE_OFTEN, Act, Back, NeedsPerson, Plan, Refuse, Rollover, Step, Verdict, Wait
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
 from shared.seen import Observation, Policy, Sources
+from shared.transitions import UNDONE_OFTEN
+from shared.verdict import Act, Back, NeedsPerson, Refuse, Verdict, Wait
 
 
 def looks_at(step: Step, plan: Plan) -> Sources:

@@ -15,8 +15,10 @@ from shared.certificate import problems_of_successor
 from shared.decide_issuance import ask_before_expiry
 from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
 from shared.pacing import job_patience, patience
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation, Policy, Sources, VaultVersion
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Verdict, Wait
 
 AGAIN = "the sweep begins it again within a day, a new version at once"
 ACTING_DOES_NOT_HELP = f"see in the history what each attempt met; {AGAIN}"

@@ -21,8 +21,10 @@ from shared.enrollment import Enrolled, Slot
 from shared.fleet import FleetProgress
 from shared.group import Group, slots_with, why_group_is_not_ours
 from shared.group_target import reference_name
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Verdict, Wait
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation, Policy, Sources, VaultVersion
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Verdict, Wait
 
 MOST_AUTHORITIES = 25
 """CA certificates that a DPS takes (azure-docs about-iot-dps)."""

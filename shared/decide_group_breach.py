@@ -22,8 +22,10 @@ from shared.fleet import FleetProgress
 from shared.group import Group
 from shared.incident import Incident
 from shared.pacing import pace
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Rollover, Step, Verdict, Wait, has_waited
+from shared.plans import Step
+from shared.rollover import Rollover, has_waited
 from shared.seen import Observation, Policy, Sources
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Verdict, Wait
 
 LOOKS_AT: Mapping[Step, Sources] = {
     # The first two do without Resource Manager, which tells what a name stands for: it may be down.

@@ -18,8 +18,10 @@ from shared.exposure_group import compromised_anchors, still_to_do
 from shared.group import Group, slots_with, why_group_is_not_ours
 from shared.incident import Incident
 from shared.pacing import LATER, pace
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Rollover, Step, Verdict, Wait, has_waited
+from shared.plans import Step
+from shared.rollover import Rollover, has_waited
 from shared.seen import Observation, Policy
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Verdict, Wait
 
 SOON = timedelta(seconds=10)
 WORKING = timedelta(minutes=5)

@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 from shared.pacing import LATER, pace, patience
-from shared.rollover import Act, NeedsPerson, Rollover, Verdict, Wait
+from shared.rollover import Rollover
 from shared.seen import Observation, Policy
+from shared.verdict import Act, NeedsPerson, Verdict, Wait
 
 UNSIGNED = "the vault's signing request waits to be signed and merged"
 

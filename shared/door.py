@@ -3,9 +3,10 @@
 from shared import group_effects
 from shared.errors import NotFound
 from shared.group_device import body_keeping_out
-from shared.rollover import Act, Rollover
+from shared.rollover import Rollover
 from shared.seen import Observation
 from shared.services import Services
+from shared.verdict import Act
 
 
 def shut_door(rollover: Rollover, seen: Observation, act: Act, services: Services) -> None:

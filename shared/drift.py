@@ -12,7 +12,8 @@ from shared.authority import DpsCertificate
 from shared.certificate import Thumbprints, is_among, is_same
 from shared.enrollment import Enrolled, Enrollment, Shown
 from shared.group import Group, distinct
-from shared.rollover import Outcome, Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Outcome, Rollover
 
 
 class Finding(StrEnum):

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.escape import Route
-from shared.rollover import Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
 from shared.seen import Observation
 
 SESSION_ENDS = timedelta(minutes=1)

@@ -7,7 +7,8 @@ from shared.enrollment import Slot
 from shared.exposure import unaccepted
 from shared.fleet import FleetProgress
 from shared.group import slots_with
-from shared.rollover import Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Observation
 
 

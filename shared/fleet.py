@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from shared.rollover import Outcome, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Outcome, Rollover
 
 
 class Work(StrEnum):

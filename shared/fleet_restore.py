@@ -1,6 +1,6 @@
 """Putting back the twins of a batch of devices, as they come back.
 
-The rules are those of a single device (``shared.decide_breach``): a device that the hub shows enabled is back, for its
+The rules are those of a single device (``shared.decide_recovery``): who the hub shows enabled is back, for its
 identity was deleted, and since then DPS admits what the group trusts now and nothing else; its twin is replaced under
 the ETag that was read until it is seen, or was answered, to be what was kept. After that nobody writes it again: what
 is kept is noted as put back in the turn that did it, and what the solution writes from then on stays.

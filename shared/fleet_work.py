@@ -25,8 +25,9 @@ from shared.fleet_turn import Turn, Turned
 from shared.fleet_waves import wave
 from shared.lines import HORIZON, Lane
 from shared.nudges import LONGEST_DELAY, decode_nudge
+from shared.plans import Step
 from shared.quota import Quota
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover
 from shared.services import Services
 from shared.starting import hasten
 from shared.stepping import ROLE_PATIENCE, refuse_input

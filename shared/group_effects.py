@@ -7,9 +7,10 @@ from shared.errors import Conflict, NotFound
 from shared.fleet import Work
 from shared.fleet_leaves import leaf_names
 from shared.group import Group
-from shared.rollover import Act, Rollover
+from shared.rollover import Rollover
 from shared.seen import Observation
 from shared.services import Services
+from shared.verdict import Act
 
 
 def fill_slot(seen: Observation, act: Act, services: Services) -> None:

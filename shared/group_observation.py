@@ -12,10 +12,12 @@ from shared.escape_ca import routes_of_ca, users_of
 from shared.exposure import unaccepted
 from shared.fleet import FleetProgress, Work
 from shared.group import Group
+from shared.plans import Step
+from shared.ports import Tagged
 from shared.replacement import keys_of
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover
 from shared.seen import Observation, Sources, VaultVersion
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.tags import CA_TAG
 
 

@@ -8,7 +8,8 @@ from shared.certificate import is_among
 from shared.group import slots_with
 from shared.group_targets import GroupTarget
 from shared.incident import Mode
-from shared.rollover import Plan, Rollover, does_already
+from shared.plans import Plan
+from shared.rollover import Rollover, does_already
 from shared.services import Services
 from shared.suspects import Scope
 from shared.tags import LEAVES_TAG

@@ -7,8 +7,10 @@ from shared.certificate import is_among, is_same
 from shared.events import Lifecycle, LogEvent, log
 from shared.group import Group, distinct
 from shared.group_target import decide_group_start
-from shared.rollover import Outcome, Plan, Rollover
-from shared.services import Services, Tagged
+from shared.plans import Plan
+from shared.ports import Tagged
+from shared.rollover import Outcome, Rollover
+from shared.services import Services
 from shared.starting import TRY_AGAIN_AFTER, Started, begin_new, cannot, go_on_with_breach, hasten, keeps_breach_open
 from shared.tags import GROUP_TAG
 from shared.target import Begin, CannotBegin, NothingToDo

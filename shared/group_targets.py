@@ -19,8 +19,9 @@ from shared.escape import Route
 from shared.escape_ca import routes_of_ca, users_of
 from shared.group import Group, distinct, slots_with, why_group_is_not_ours
 from shared.incident import Incident, Mode
+from shared.plans import PLANS, Plan
 from shared.replacement import InVault, look_in_vault_for_group, name_for_group
-from shared.rollover import PLANS, Outcome, Plan, Rollover
+from shared.rollover import Outcome, Rollover
 from shared.selecting import Selector, unfinished
 from shared.services import Services
 from shared.suspects import Scope, scope_of

@@ -30,7 +30,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
-from shared.rollover import Rollover, group_partition, individual_partition, preempted, reported_compromised
+from shared.rollover import Rollover, group_partition, individual_partition, reported_compromised
 from shared.rows import (
     History,
     from_row,
@@ -41,6 +41,7 @@ from shared.rows import (
     stamp,
     to_row,
 )
+from shared.transitions import preempted
 
 Row = dict[str, Any]
 REFUSED_INPUT = "refused-input"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.errors import BadInput
-from shared.rollover import Step
+from shared.plans import Step
 
 LONGEST_DELAY = timedelta(minutes=10)
 """Longer waits are left to the timer: a message that is invisible for days still counts as load for the

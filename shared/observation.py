@@ -8,10 +8,12 @@ from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.escape import Route, escape_routes, holding
 from shared.group_observation import observe_group
+from shared.plans import Step
+from shared.ports import Tagged
 from shared.replacement import keys_of
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover
 from shared.seen import Observation, Sources
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.tags import CA_TAG
 
 

@@ -9,7 +9,8 @@ from shared.door import shut_door
 from shared.errors import Conflict, RolloverError
 from shared.events import LogEvent, log
 from shared.nudges import encode_nudge
-from shared.rollover import Outcome, Rollover, Step, does_already
+from shared.plans import Step
+from shared.rollover import Outcome, Rollover, does_already
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import carry_out, nudge_next

@@ -16,13 +16,15 @@ from shared.events import Lifecycle, LogEvent, log
 from shared.group_device import had_enrollment, leaf_to_keep_out, leaf_to_let_in, made_for_disallowing
 from shared.incident import Incident, Mode
 from shared.opening import TRIES, begin, shut_doors
-from shared.rollover import Outcome, Plan, Rollover, Step, approved, cancelled, reopened
+from shared.plans import Plan, Step
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
 from shared.selecting import Selector, device_of, select
 from shared.services import Services
 from shared.stepping import nudge_next
 from shared.telemetry import SpanName, measure_ended
 from shared.tracing import continuing
+from shared.transitions import approved, cancelled, reopened
 
 EXECUTE = frozenset({Role.BREACH_EXECUTE})
 OPERATE = frozenset({Role.BREACH_EXECUTE, Role.ROLLOVER_OPERATE})

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 
 from shared.decide_expiry import HANDS_OFF
 from shared.decide_issuance import UNSIGNED
-from shared.rollover import UNDONE_OFTEN, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Policy
+from shared.transitions import UNDONE_OFTEN
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

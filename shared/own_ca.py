@@ -26,8 +26,9 @@ from shared.issuing import (
     proof_of,
     serial_of,
 )
+from shared.ports import Tagged, Vault
 from shared.seen import VaultVersion
-from shared.services import Services, Tagged, Vault
+from shared.services import Services
 from shared.tags import CA_TAG, LONGEST_CHAIN, group_of
 
 

@@ -6,12 +6,15 @@ from shared.announce import announce
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
 from shared.nudges import decode_nudge
-from shared.rollover import NeedsPerson, Rollover, Step, advance
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import lifecycle_of, refuse_input
 from shared.telemetry import Metric, SpanName, measure, measure_ended
 from shared.tracing import continuing
+from shared.transitions import advance
+from shared.verdict import NeedsPerson
 
 
 def report(step: Step, message: bytes, services: Services) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from shared.enrollment import Enrollment
 from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.ports import Tagged
 from shared.rollover import Rollover
 from shared.seen import VaultVersion
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.tags import certificate_for, certificate_for_group
 
 

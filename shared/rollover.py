@@ -1,170 +1,23 @@
-"""What a rollover is: one enrollment, an outgoing and an incoming certificate, and a plan. Pure.
+"""What a rollover is: one enrollment or group, an outgoing and an incoming certificate, and a plan. Pure.
 
 A rollover is remembered as facts (which steps are done, what it waits for, how it ended); what comes next and
-how it stands are computed from them.
-
-    started ──> step 1 ──> ... ──> step n ──> done
-                  │ └─ waits (why, until when), then looks again
-                  ├──> refused        (the reason names what is wrong)
-                  ├──> needs a person (the reason, and what to do next)  ─┐
-                  ├──> cancelled      (by a person)                      ─┴─ a person's retry goes on where it was
-                  └──> preempted      (a breach of the same target took its place)
+how it stands are computed from them. How it goes on is in ``shared.transitions``.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
 from shared.incident import Incident, Mode
+from shared.plans import PLANS, Plan, Step
 
 ACT_LEASE = timedelta(minutes=2)
 """How long a step may take between noting that it acts and recording how it went. A nudge that comes in between
 is early and ignored; after a crash the row is due again when the lease is over."""
-
-
-LONGEST_PAUSE = timedelta(hours=12)
-"""Between two rounds of a rollover that goes back again and again."""
-
-UNDONE_OFTEN = 5
-"""So many times back, with ever longer pauses (half an hour in all), is no accident any more: somebody is told."""
-
-
-class Step(StrEnum):
-    """One step of a plan: one function, one queue (``queue``), one state of the world that it establishes.
-
-    ``UPLOAD_SECONDARY`` and ``DELETE_PRIMARY`` keep the names the procedure is known by (Microsoft's guide "How
-    to roll X.509 certificates"). The slots swap at every rollover: which one is standby is computed.
-    """
-
-    ISSUE_CERTIFICATE = "issue_certificate"
-    UPLOAD_SECONDARY = "upload_secondary"
-    STAGE_HUB_THUMBPRINT = "stage_hub_thumbprint"
-    INVOKE_REPROVISION_JOB = "invoke_reprovision_job"
-    DELETE_PRIMARY = "delete_primary"
-    DISABLE_ENROLLMENT = "disable_enrollment"
-    REMOVE_HUB_REGISTRATION = "remove_hub_registration"
-    VERIFY_CONTAINMENT = "verify_containment"
-    ENABLE_ENROLLMENT = "enable_enrollment"
-    RESTORE_TWIN = "restore_twin"
-    ADD_CA_CERTIFICATE = "add_ca_certificate"
-    DELETE_CA_CERTIFICATE = "delete_ca_certificate"
-
-    @property
-    def queue(self) -> str:
-        """The storage queue that wakes this step (queue names take no underscore)."""
-        return self.value.replace("_", "-")
-
-
-class Plan(StrEnum):
-    """Why a rollover happens, which decides the order of its steps."""
-
-    EXPIRY = "expiry"
-    BREACH = "breach"
-    """Contain at once, then recover (modes remove and disable)."""
-    BREACH_REPROVISION = "breach_reprovision"
-    """The guide's second way: the device itself replaces the certificate at the hub, which accepts it until then."""
-    DISALLOW = "disallow"
-    ALLOW = "allow"
-    """Takes a disallowing back."""
-    GROUP_EXPIRY = "group_expiry"
-    """An enrollment group: what it trusts is replaced, its devices are asked in waves."""
-    GROUP_BREACH = "group_breach"
-    """The same, contained first: the group's devices are evicted from the hub in batches."""
-
-    @property
-    def contains(self) -> bool:
-        """Whether its purpose is that something is let in no longer."""
-        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.DISALLOW, Plan.GROUP_BREACH)
-
-    @property
-    def replaces(self) -> bool:
-        """Whether a certificate of the enrollment is replaced because it is compromised."""
-        return self in (Plan.BREACH, Plan.BREACH_REPROVISION, Plan.GROUP_BREACH)
-
-    @property
-    def expires(self) -> bool:
-        """Whether a certificate is replaced because it nears its end: nobody may lose a connection."""
-        return self in (Plan.EXPIRY, Plan.GROUP_EXPIRY)
-
-    @property
-    def of_group(self) -> bool:
-        """Whether its target is an enrollment group."""
-        return self in (Plan.GROUP_EXPIRY, Plan.GROUP_BREACH)
-
-
-PLANS: Mapping[Plan, tuple[Step, ...]] = {
-    Plan.EXPIRY: (
-        Step.ISSUE_CERTIFICATE,
-        Step.UPLOAD_SECONDARY,
-        Step.STAGE_HUB_THUMBPRINT,
-        Step.INVOKE_REPROVISION_JOB,  # while the outgoing certificate still connects
-        Step.DELETE_PRIMARY,  # once the device was seen on the incoming one
-    ),
-    Plan.BREACH: (
-        Step.DISABLE_ENROLLMENT,  # the door at DPS is shut with one write
-        Step.REMOVE_HUB_REGISTRATION,  # because DPS changes nothing at the hub
-        Step.VERIFY_CONTAINMENT,
-        Step.ISSUE_CERTIFICATE,  # until there is one, it rests contained
-        Step.UPLOAD_SECONDARY,
-        Step.DELETE_PRIMARY,
-        Step.ENABLE_ENROLLMENT,
-        Step.RESTORE_TWIN,  # once the device is back
-    ),
-    Plan.BREACH_REPROVISION: (
-        Step.DISABLE_ENROLLMENT,
-        Step.ISSUE_CERTIFICATE,
-        Step.UPLOAD_SECONDARY,
-        Step.DELETE_PRIMARY,
-        Step.ENABLE_ENROLLMENT,
-        Step.INVOKE_REPROVISION_JOB,
-        Step.REMOVE_HUB_REGISTRATION,  # here: no session from before is left
-        Step.VERIFY_CONTAINMENT,
-        Step.RESTORE_TWIN,  # where a breach whose place this one took had removed the identity
-    ),
-    Plan.DISALLOW: (Step.DISABLE_ENROLLMENT, Step.REMOVE_HUB_REGISTRATION, Step.VERIFY_CONTAINMENT),
-    Plan.ALLOW: (Step.ENABLE_ENROLLMENT,),
-    Plan.GROUP_EXPIRY: (
-        Step.ISSUE_CERTIFICATE,
-        Step.ADD_CA_CERTIFICATE,  # only where the group names its CA
-        Step.UPLOAD_SECONDARY,
-        Step.INVOKE_REPROVISION_JOB,  # in waves
-        Step.DELETE_PRIMARY,  # at the completion threshold
-        Step.DELETE_CA_CERTIFICATE,
-    ),
-    Plan.GROUP_BREACH: (
-        Step.DISABLE_ENROLLMENT,  # one write, whatever the fleet's size
-        Step.REMOVE_HUB_REGISTRATION,  # in batches: the hub pins leaves, whatever their CA
-        Step.VERIFY_CONTAINMENT,
-        Step.ISSUE_CERTIFICATE,
-        Step.ADD_CA_CERTIFICATE,
-        Step.UPLOAD_SECONDARY,
-        Step.DELETE_PRIMARY,
-        Step.DELETE_CA_CERTIFICATE,
-        Step.ENABLE_ENROLLMENT,
-        Step.RESTORE_TWIN,  # as the devices come back
-    ),
-}
-"""The order of the steps, here and nowhere else; ``docs/rollover.md`` is drawn from it."""
-
-ESTABLISHES: Mapping[Step, str] = {
-    Step.ISSUE_CERTIFICATE: "the vault holds a version that may take over: same common name, new key",
-    Step.UPLOAD_SECONDARY: "a slot of the enrollment holds the incoming certificate, the other is kept",
-    Step.STAGE_HUB_THUMBPRINT: "the hub identity accepts the outgoing and the incoming certificate",
-    Step.INVOKE_REPROVISION_JOB: "the hub identity shows the incoming certificate through a registration",
-    Step.DELETE_PRIMARY: "neither a slot of the enrollment nor the hub identity holds the outgoing certificate",
-    Step.DISABLE_ENROLLMENT: "DPS admits the device with no certificate",
-    Step.REMOVE_HUB_REGISTRATION: "the hub accepts no compromised certificate, and has no session from before",
-    Step.VERIFY_CONTAINMENT: "read back twice: neither DPS nor hub accepts a compromised certificate, no session lives",
-    Step.ENABLE_ENROLLMENT: "DPS admits the device again, and the hub does where its identity was only disabled",
-    Step.RESTORE_TWIN: "the device is back, and its twin has the tags and desired properties that it had",
-    Step.ADD_CA_CERTIFICATE: "the incoming CA certificate is in DPS, and verified",
-    Step.DELETE_CA_CERTIFICATE: "the outgoing CA certificate is not in DPS",
-}
 
 
 class Outcome(StrEnum):
@@ -175,74 +28,6 @@ class Outcome(StrEnum):
     NEEDS_PERSON = "needs_person"
     CANCELLED = "cancelled"
     PREEMPTED = "preempted"
-
-
-# --- verdicts: what a step decides this time -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Act:
-    """Change the world now. ``ask`` goes to the effect: parameters that the decision fixed."""
-
-    why: str
-    ask: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class AlreadyDone:
-    """What the step establishes holds already."""
-
-    why: str
-
-
-class HeldUp(StrEnum):
-    """Why a step could not even look, or act: not its own wait, but a service's."""
-
-    REFUSED = "refused"
-    """Not allowed, or not yet: a role may be on its way."""
-    UNANSWERED = "unanswered"
-    """Down, or throttling."""
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Not yet; look again after ``delay``. Waiting is normal and costs no retry."""
-
-    why: str
-    delay: timedelta
-    held_up: HeldUp | None = None
-    next_step: str = ""
-    """For the person who is called when it lasts too long, where that is not just to mend what is waited for."""
-
-
-@dataclass(frozen=True)
-class Back:
-    """The world changed so that an earlier step no longer holds: go back to it."""
-
-    why: str
-    to: Step
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """This rollover must not go on; ``why`` names what is wrong, ``next_step`` what a person can do about it."""
-
-    why: str
-    next_step: str = ""
-
-
-@dataclass(frozen=True)
-class NeedsPerson:
-    """Only a person can go on; ``next_step`` says how."""
-
-    why: str
-    next_step: str
-
-
-Verdict = Act | AlreadyDone | Wait | Back | Refuse | NeedsPerson
-
-
-# --- the rollover ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -424,86 +209,10 @@ def reported_compromised(rollovers: Iterable[Rollover]) -> set[str]:
     return {certificate.known_as for one in breaches if one.incident for certificate in one.leaving}
 
 
-def intend(rollover: Rollover, now: datetime) -> Rollover:
-    """The rollover as recorded just before a step acts: the act is counted and leased."""
-    return replace(
-        rollover,
-        acts=rollover.acts + 1,
-        acted_at=now,
-        waiting_for=None,
-        waiting_since=None,
-        due_at=now + ACT_LEASE,
-    )
-
-
-def unacted(rollover: Rollover, before: Rollover) -> Rollover:
-    """The rollover when the act that was counted never got to the service: it waits on as ``before`` the act."""
-    return replace(rollover, acts=before.acts, waiting_for=before.waiting_for, waiting_since=before.waiting_since)
-
-
 def has_waited(rollover: Rollover, why: str, now: datetime) -> timedelta:
     """How long it has waited for this reason; what follows a colon (a service's own words) may differ each time."""
     same = (rollover.waiting_for or "").partition(":")[0] == why.partition(":")[0]
     return now - rollover.waiting_since if same and rollover.waiting_since else timedelta()
-
-
-def advance(
-    rollover: Rollover,
-    verdict: Verdict,
-    now: datetime,
-    *,
-    incoming: Incoming | None = None,
-    registered: datetime | None = None,
-) -> Rollover:
-    """The rollover after a verdict on its next step.
-
-    ``incoming`` is the vault's version that ``issue_certificate`` looked at; other steps ignore it. ``registered`` is
-    when the device had last registered: once no slot holds what is compromised, a later one is with another
-    certificate. A rollover that ended is returned as it is.
-    """
-    step = rollover.next_step
-    if step is None:
-        return rollover
-    match verdict:
-        case AlreadyDone(why=why):
-            done = (*rollover.done, step)
-            found = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
-            last_compromised = step is Step.DELETE_PRIMARY and rollover.plan.replaces
-            baseline = registered if last_compromised else rollover.baseline
-            moved_on = replace(_arrived(rollover, now), done=done, incoming=found, baseline=baseline)
-            return moved_on if moved_on.next_step else _end(moved_on, Outcome.DONE, why, None, now)
-        case Back(why=why, to=to):
-            order = PLANS[rollover.plan]
-            kept = tuple(s for s in rollover.done if order.index(s) < order.index(to))
-            found = None if to is Step.ISSUE_CERTIFICATE else rollover.incoming
-            # A world that keeps undoing what was done is met ever more rarely, so that no two loops fight.
-            pause = min(timedelta(minutes=2**rollover.backs - 1), LONGEST_PAUSE)
-            anew = rollover.plan is Plan.GROUP_BREACH or to is Step.ISSUE_CERTIFICATE  # else the moved stay moved
-            back = replace(
-                _arrived(rollover, now),
-                done=kept,
-                incoming=found,
-                backs=min(rollover.backs + 1, 16),
-                round=rollover.round + (rollover.plan.of_group and anew),
-            )
-            return replace(back, waiting_for=why, waiting_since=now, due_at=now + pause) if pause else back
-        case Act():
-            seeing = _held_up(rollover, None, now)
-            return replace(seeing, waiting_for=None, waiting_since=None, due_at=now)
-        case Wait(why=why, delay=delay, held_up=held_up):
-            since = now - has_waited(rollover, why, now)
-            still = _held_up(rollover, held_up, now)
-            return replace(still, waiting_for=why, waiting_since=since, due_at=now + delay)
-        case Refuse(why=why, next_step=next_step):
-            looked_at = incoming if step is Step.ISSUE_CERTIFICATE else rollover.incoming
-            return _end(replace(rollover, incoming=looked_at), Outcome.REFUSED, why, next_step or None, now)
-        case NeedsPerson(why=why, next_step=next_step):
-            return _end(rollover, Outcome.NEEDS_PERSON, why, next_step, now)
-
-
-def cancelled(rollover: Rollover, why: str, next_action: str, now: datetime) -> Rollover:
-    """The rollover that a person ends where it is."""
-    return _end(rollover, Outcome.CANCELLED, why, next_action, now)
 
 
 def does_already(rollover: Rollover, plan: Plan, mode: Mode, thumbprints: Collection[str], now: datetime) -> bool:
@@ -514,62 +223,3 @@ def does_already(rollover: Rollover, plan: Plan, mode: Mode, thumbprints: Collec
     if incident.awaits_approval and incident.approve_by is not None and incident.approve_by <= now:
         return False
     return {one.known_as for one in incident.compromised}.issuperset(thumbprints)
-
-
-def preempted(rollover: Rollover, by: str, now: datetime) -> Rollover:
-    """The rollover whose place another one of the same target takes."""
-    return _end(rollover, Outcome.PREEMPTED, f"{by} took its place", None, now)
-
-
-def reopened(rollover: Rollover, now: datetime) -> Rollover:
-    """A rollover that ended without being done, going on where it was, with all its patience."""
-    open_again = replace(rollover, outcome=None, outcome_reason=None, next_action=None, ended_at=None)
-    # What was given up on a group's devices is tried again, by another round of the work; who moved stays moved.
-    round_ = rollover.round + (rollover.plan is Plan.GROUP_BREACH)
-    return replace(_arrived(replace(open_again, backs=0), now), reopened_at=now, round=round_)
-
-
-def approved(rollover: Rollover, who: str, now: datetime) -> Rollover:
-    """The rollover once a second person agreed."""
-    if rollover.incident is None:
-        raise ValueError("only what a person asked for is approved")
-    return replace(rollover, incident=replace(rollover.incident, approved_by=who), arrived_at=now, due_at=now)
-
-
-def _held_up(rollover: Rollover, by: HeldUp | None, now: datetime) -> Rollover:
-    """How long services have been in the way: over when a look came through, not when another one is in the way."""
-    refused = rollover.refused_since or (now if by is HeldUp.REFUSED else None)
-    return replace(
-        rollover,
-        held_up_since=(rollover.held_up_since or now) if by else None,
-        refused_since=refused if by else None,
-    )
-
-
-def _arrived(rollover: Rollover, now: datetime) -> Rollover:
-    # What is undone again and again does not go on: it was told so, and that once.
-    told = rollover.told_overdue_at if rollover.backs >= UNDONE_OFTEN else None
-    return replace(
-        rollover,
-        acts=0,
-        acted_at=None,
-        waiting_for=None,
-        waiting_since=None,
-        arrived_at=now,
-        held_up_since=None,
-        refused_since=None,
-        told_overdue_at=told,
-        due_at=now,
-    )
-
-
-def _end(rollover: Rollover, outcome: Outcome, why: str, next_action: str | None, now: datetime) -> Rollover:
-    return replace(
-        rollover,
-        outcome=outcome,
-        outcome_reason=why,
-        next_action=next_action,
-        waiting_for=None,
-        due_at=None,
-        ended_at=now,
-    )

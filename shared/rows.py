@@ -13,7 +13,8 @@ from typing import Any
 from shared.certificate import Outgoing
 from shared.enrollment import Removed, Slot, Twin
 from shared.incident import Incident, Mode
-from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Incoming, Outcome, Rollover
 
 COLUMN = 30_000
 """Characters of a text column (azure-docs table-service-data-model: 64 KiB of UTF-16)."""

@@ -11,7 +11,8 @@ from enum import StrEnum
 from shared.certificate import is_near_expiry
 from shared.enrollment import Enrolled, Enrollment, why_not_ours
 from shared.group import Group, distinct, why_group_is_not_ours
-from shared.rollover import Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
 from shared.seen import Listed
 from shared.survey import Source, Survey
 from shared.target import Due

@@ -8,16 +8,19 @@ from shared.decide_expiry import BRING_ONLINE
 from shared.enrollment import Enrollment
 from shared.errors import Conflict, NotFound
 from shared.events import Lifecycle, LogEvent, log
-from shared.rollover import Outcome, Plan, Rollover, Step, reopened
+from shared.plans import Plan, Step
+from shared.ports import Tagged
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
 from shared.screening import is_undone
 from shared.selecting import device_of
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.stepping import nudge_next
 from shared.tags import enrollment_of, group_of, group_of_leaf
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
 from shared.telemetry import tell_started
 from shared.tracing import beginning
+from shared.transitions import reopened
 
 TRY_AGAIN_AFTER = timedelta(hours=24)
 """When a rollover that was refused, or needed a person, is begun anew although nothing new is known."""

@@ -6,7 +6,8 @@ from shared.exposure_group import group_exposures
 from shared.fleet import FleetProgress, Work
 from shared.observation import observe
 from shared.overdue import Overdue
-from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
+from shared.plans import ESTABLISHES, PLANS, Step
+from shared.rollover import Outcome, Rollover
 from shared.services import Services
 
 

@@ -23,30 +23,16 @@ from shared.errors import (
 from shared.events import Lifecycle, LogEvent, log
 from shared.nudges import LONGEST_DELAY, decode_nudge
 from shared.observation import observe, summary
+from shared.plans import Step
 from shared.replacement import with_name
-from shared.rollover import (
-    Act,
-    AlreadyDone,
-    Back,
-    HeldUp,
-    Incoming,
-    NeedsPerson,
-    Outcome,
-    Refuse,
-    Rollover,
-    Step,
-    Verdict,
-    Wait,
-    advance,
-    has_waited,
-    intend,
-    unacted,
-)
+from shared.rollover import Incoming, Outcome, Rollover, has_waited
 from shared.rows import History
 from shared.seen import Observation
 from shared.services import Services
 from shared.telemetry import Metric, measure, measure_ended
 from shared.tracing import Noted, stepping
+from shared.transitions import advance, intend, unacted
+from shared.verdict import Act, AlreadyDone, Back, HeldUp, NeedsPerson, Refuse, Verdict, Wait
 
 ROLE_PATIENCE = timedelta(minutes=15)
 """Role assignments take up to ten minutes to arrive (azure-docs role-based-access-control troubleshooting)."""

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable
 
+from shared.ports import Tagged
 from shared.seen import Listed
-from shared.services import Services, Tagged
+from shared.services import Services
 
 ENROLLMENT_TAG = "rollover-enrollment"
 """The vault tag that names the individual enrollment (registration ID) a certificate belongs to."""

@@ -14,8 +14,9 @@ from shared.escape import Compromised, Route, escape_routes, holding
 from shared.exposure import SESSION_ENDS
 from shared.group import Group
 from shared.incident import Incident, Mode
+from shared.plans import ESTABLISHES, PLANS, Plan
 from shared.replacement import InVault, look_in_vault
-from shared.rollover import ESTABLISHES, PLANS, Plan, Rollover, does_already
+from shared.rollover import Rollover, does_already
 from shared.seen import VaultVersion
 from shared.selecting import device_of
 from shared.services import Services

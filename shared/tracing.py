@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shared.rollover import Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
 from shared.telemetry import Metric, SpanName, measure, tracer
 
 if TYPE_CHECKING:

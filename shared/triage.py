@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from shared.connection_log import Refusal
 from shared.enrollment import Enrollment, HubIdentity, Registration, why_not_ours
-from shared.rollover import Outcome, Plan, Rollover, reported_compromised
+from shared.plans import Plan
+from shared.rollover import Outcome, Rollover, reported_compromised
 from shared.seen import VaultVersion
 
 BY_CERTIFICATE = ("selfSigned", "certificateAuthority")

@@ -15,7 +15,8 @@ from shared.incident import Incident
 from shared.ledger import RefusedInput
 from shared.overdue import Overdue, overdue
 from shared.paging import PAGING, page
-from shared.rollover import ESTABLISHES, PLANS, Outcome, Rollover, Step
+from shared.plans import ESTABLISHES, PLANS, Step
+from shared.rollover import Outcome, Rollover
 from shared.rows import History
 from shared.services import Services
 from shared.status import next_in_words, still_exposed, works_of

@@ -26,11 +26,13 @@ from shared.door import shut_door
 from shared.enrollment import Enrollment, HubIdentity, Slot, parse_enrollment
 from shared.ledger import Ledger
 from shared.nudges import encode_nudge
-from shared.rollover import PLANS, Incoming, Outcome, Plan, Rollover, Step, Verdict
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Incoming, Outcome, Rollover
 from shared.rows import History
 from shared.seen import Observation, Policy, VaultVersion
 from shared.starting import start_rollover
 from shared.stepping import Effect, carry_out
+from shared.verdict import Verdict
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import HUB, Kept, World, a_world, info
 

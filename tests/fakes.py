@@ -38,11 +38,13 @@ from shared.issuing import IssuerKey, SigningRequest
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
 from shared.pins import Pinned, Pins
+from shared.plans import Step
+from shared.ports import Tagged
 from shared.previews import Previews
 from shared.quota import Quota
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover
 from shared.seen import Issuance, Job, Listed, Policy, VaultVersion
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.settings import Settings
 from shared.suspects import count_since
 from shared.target import Due

@@ -9,7 +9,8 @@ from datetime import timedelta
 from shared.certificate import Certificate, parse_certificate
 from shared.enrollment import Slot
 from shared.nudges import encode_nudge
-from shared.rollover import Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.starting import start_rollover
 from shared.stepping import carry_out
 from tests.builders import EFFECTS

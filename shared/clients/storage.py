@@ -16,7 +16,7 @@ from shared.clients.limits import LIMITS, Limits
 from shared.errors import NotFound
 from shared.ledger import Row, Write
 from shared.nudges import Nudges, encode_nudge, visibility_seconds
-from shared.rollover import Step
+from shared.plans import Step
 from shared.settings import Settings
 
 TABLE = "rollovers"

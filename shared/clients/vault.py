@@ -16,8 +16,8 @@ from shared.clients.limits import LIMITS, Limits
 from shared.clients.signing import signing_key
 from shared.errors import BadInput, NotFound
 from shared.issuing import IssuerKey, SigningRequest
+from shared.ports import Tagged
 from shared.seen import Issuance, Listed, VaultVersion
-from shared.services import Tagged
 from shared.settings import Settings
 
 UNKNOWN_ISSUER = "Unknown"

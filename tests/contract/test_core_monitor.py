@@ -19,7 +19,7 @@ from azure_functions_runtime.utils import executor
 from shared import services
 from shared.clients import monitor
 from shared.events import LogEvent, log
-from shared.rollover import Step
+from shared.plans import Step
 from shared.telemetry import Metric, emit_to, measure
 from shared.tracing import stepping, within
 from tests.builders import a_rollover

@@ -17,10 +17,11 @@ from shared.errors import Conflict, NotFound, RolloverError, ServiceUnavailable
 from shared.group import Group
 from shared.ledger import Ledger, Row, Write
 from shared.looks import Looks
+from shared.plans import Step
+from shared.ports import Tagged
 from shared.previews import Previews
-from shared.rollover import Step
 from shared.seen import Job, VaultVersion
-from shared.services import Services, Tagged
+from shared.services import Services
 from shared.timers import Timers
 from tests.builders import CERTIFICATE, DEVICE
 from tests.faults.stage import OTHER_DEVICE, Stage

@@ -12,7 +12,8 @@ import pytest
 
 from shared import decide_breach
 from shared.incident import Mode
-from shared.rollover import AlreadyDone, Step
+from shared.plans import Step
+from shared.verdict import AlreadyDone
 from tests.faults.run import Result, play
 
 RUNS, SAMPLE = 2000, 60

@@ -14,8 +14,9 @@ from shared.fleet_resuming import resume_works
 from shared.fleet_work import take_turn
 from shared.incident import Incident, Mode
 from shared.nudges import encode_nudge
+from shared.plans import PLANS, Plan, Step
 from shared.resuming import resume_due
-from shared.rollover import PLANS, Plan, Rollover, Step
+from shared.rollover import Rollover
 from shared.rows import History
 from shared.services import Services
 from shared.stepping import carry_out

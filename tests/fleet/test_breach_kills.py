@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.breaching import confirm, preview
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from tests.fakes import World
 from tests.fleet.kit import Host, names
 from tests.fleet.test_whole_breach import MADE, ONCALL, come_back, put_on, restored

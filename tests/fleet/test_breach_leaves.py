@@ -13,7 +13,8 @@ from shared.errors import NotAllowed, ServiceUnavailable
 from shared.fleet import FleetProgress, Work
 from shared.issuing import issued_by
 from shared.operating import retry
-from shared.rollover import Outcome, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Outcome, Rollover
 from shared.tags import LEAVES_TAG
 from tests.certificates import NOW, a_ca
 from tests.fakes import Kept, World, somebody

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shared.fleet import Work
+from shared.plans import Step
 from shared.quota import Quota
-from shared.rollover import Step
 from tests.builders import NEW, OLD, as_outgoing
 from tests.certificates import NOW
 from tests.fakes import World

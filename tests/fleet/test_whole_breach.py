@@ -10,7 +10,8 @@ from shared.breaching import confirm, preview
 from shared.callers import Role
 from shared.enrollment import Twin
 from shared.operating import retry
-from shared.rollover import Outcome, Rollover, Step
+from shared.plans import Step
+from shared.rollover import Outcome, Rollover
 from tests.fakes import World, somebody
 from tests.fleet.kit import Host, names, thumbprint
 from tests.group_story import (

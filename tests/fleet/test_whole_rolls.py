@@ -7,8 +7,9 @@ import pytest
 
 from shared.fleet import Work
 from shared.nudges import encode_nudge
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Outcome, Step
+from shared.rollover import Outcome
 from shared.starting import start_rollover
 from shared.stepping import carry_out
 from tests.builders import EFFECTS

@@ -9,8 +9,9 @@ import pytest
 
 from shared.certificate import parse_certificate
 from shared.errors import RolloverError, ServiceUnavailable
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Outcome, Step
+from shared.rollover import Outcome
 from tests.builders import CERTIFICATE, DEVICE, NEW_256, NEWER, OLD_256, a_story, deliver_all, the_rollover
 from tests.certificates import NOW, a_certificate, generation
 from tests.fakes import World

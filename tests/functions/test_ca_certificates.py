@@ -8,7 +8,9 @@ from functions.add_ca_certificate import upload_or_prove
 from functions.delete_ca_certificate import delete_outgoing
 from shared.certificate import Outgoing
 from shared.errors import Conflict, NotFound, ServiceUnavailable
-from shared.rollover import Act, Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
+from shared.verdict import Act
 from tests.builders import a_rollover, as_incoming, seen
 from tests.fakes import World, a_world
 from tests.own_ca import ROOT, keep, made, p256

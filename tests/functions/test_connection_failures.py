@@ -11,8 +11,8 @@ from shared.breaching import confirm, preview
 from shared.connection_failures import MOST_CLAIMS, take_batch
 from shared.errors import Conflict, NotAllowed, ServiceUnavailable
 from shared.looks import COOL_DOWN, LOOKS_PER_MINUTE, MINUTE
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from shared.sweeping import sweep
 from tests.builders import (
     CERTIFICATE,

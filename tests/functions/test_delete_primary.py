@@ -6,7 +6,7 @@ import pytest
 
 from shared.enrollment import Slot
 from shared.errors import ServiceUnavailable
-from shared.rollover import Step
+from shared.plans import Step
 from tests.builders import (
     DEVICE,
     NEW,

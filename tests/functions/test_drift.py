@@ -11,8 +11,9 @@ import pytest
 from shared.comparing import KINDS, NEXT, ROUND, TARGETS, compare_some
 from shared.drift import Finding
 from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.plans import PLANS, Plan, Step
 from shared.resuming import resume_due
-from shared.rollover import PLANS, Outcome, Plan, Step
+from shared.rollover import Outcome
 from shared.rows import History
 from tests.builders import (
     CERTIFICATE,

@@ -14,11 +14,12 @@ import pytest
 from shared.errors import Conflict, NotAllowed, ServiceUnavailable
 from shared.nudges import encode_nudge
 from shared.overdue import budget_ends
+from shared.plans import PLANS, Plan, Step
 from shared.poison import report
+from shared.ports import Hub, Provisioning, Vault
 from shared.resuming import resume_due
-from shared.rollover import PLANS, Outcome, Plan, Rollover, Step
+from shared.rollover import Outcome, Rollover
 from shared.seen import Issuance, Job, Policy
-from shared.services import Hub, Provisioning, Vault
 from shared.watching import tell_overdue
 from tests.builders import (
     CERTIFICATE,

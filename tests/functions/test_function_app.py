@@ -16,7 +16,7 @@ import azure.functions as func
 import pytest
 
 import shared.services
-from shared.rollover import Step
+from shared.plans import Step
 from shared.services import Services
 from tests.fakes import InMemoryCallers
 from tests.http_api import http_functions, invoke

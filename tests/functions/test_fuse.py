@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from tests.builders import OLD, OLD_256, deliver, deliver_all
 from tests.fakes import World, a_world
 from tests.http_api import Answered, HttpApi

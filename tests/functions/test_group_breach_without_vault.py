@@ -8,7 +8,8 @@ import pytest
 
 from shared.certificate import parse_certificate
 from shared.errors import RolloverError
-from shared.rollover import Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from tests.certificates import a_ca
 from tests.fakes import World
 from tests.group_story import (

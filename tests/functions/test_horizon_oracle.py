@@ -10,7 +10,7 @@ import pytest
 from shared.certificate import Certificate
 from shared.expiring import look_ahead
 from shared.horizon import PATIENCE, Expiry, Fate
-from shared.rollover import Step
+from shared.plans import Step
 from shared.surveying import survey
 from shared.sweeping import sweep
 from tests.builders import DEVICE, EXPIRED, NEW, NEWER, OLD, STRANGER, deliver

@@ -8,7 +8,8 @@ import pytest
 from shared.enrollment import HubIdentity, Twin
 from shared.errors import Conflict, NotFound
 from shared.hub_effects import remove
-from shared.rollover import ACT_LEASE, Rollover, Step
+from shared.plans import Step
+from shared.rollover import ACT_LEASE, Rollover
 from tests.builders import DEVICE, OLD, OLD_256, a_rollover, a_story
 from tests.fakes import World
 

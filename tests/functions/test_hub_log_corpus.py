@@ -11,8 +11,11 @@ from shared.callers import Caller, Role
 from shared.connection_failures import take_batch
 from shared.incident import Incident, Mode
 from shared.operating import disallow
-from shared.rollover import PLANS, NeedsPerson, Outcome, Plan, Step, advance
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Outcome
 from shared.rows import History
+from shared.transitions import advance
+from shared.verdict import NeedsPerson
 from tests.builders import (
     CERTIFICATE,
     DEVICE,

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import ServiceUnavailable
-from shared.rollover import ACT_LEASE, Rollover, Step
+from shared.plans import Step
+from shared.rollover import ACT_LEASE, Rollover
 from shared.seen import Job
 from tests.builders import (
     DEVICE,

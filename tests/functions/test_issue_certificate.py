@@ -8,7 +8,8 @@ import pytest
 from shared.errors import BadInput, Conflict, ServiceRefused, ServiceUnavailable
 from shared.issuing import issued_by
 from shared.own_ca import sign_request
-from shared.rollover import ACT_LEASE, Step
+from shared.plans import Step
+from shared.rollover import ACT_LEASE
 from shared.seen import Issuance
 from tests.builders import CERTIFICATE, DEVICE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
 from tests.fakes import World

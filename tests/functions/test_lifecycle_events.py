@@ -6,8 +6,8 @@ import pytest
 
 from shared.chain import verify
 from shared.errors import NotFound, ServiceRefused, ServiceUnavailable
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from tests.builders import (
     CERTIFICATE,
     DEVICE,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
-from shared.rollover import Step
+from shared.plans import Step
 from shared.stepping import ROLE_PATIENCE
 from tests.builders import DEVICE, NEW_256, a_story, deliver, put_rollover
 from tests.fakes import World

@@ -14,7 +14,7 @@ from shared.callers import NobodyMayCall, Role
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.horizon import Fate
 from shared.incident import Mode
-from shared.rollover import Plan, Step
+from shared.plans import Plan, Step
 from shared.survey import Source
 from shared.views import FILTERS, STATUSES
 from tests.builders import DEVICE, a_story, deliver_all, the_rollover

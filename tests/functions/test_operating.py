@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from shared.enrollment import Twin
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import ACT_LEASE, Step
+from shared.rollover import ACT_LEASE
 from shared.seen import Issuance
 from shared.starting import start_rollover
 from shared.sweeping import sweep

@@ -15,10 +15,10 @@ from shared.clients.hub import HubClient
 from shared.decide_expiry import has_moved
 from shared.errors import BadInput, Misconfigured, ServiceUnavailable
 from shared.nudges import encode_nudge
+from shared.plans import Step
 from shared.poison import report
 from shared.resuming import LIFE, resume_due
-from shared.rollover import Step
-from shared.services import Listed
+from shared.seen import Listed
 from shared.settings import read_settings
 from shared.starting import start_rollover
 from shared.sweeping import in_order, sweep

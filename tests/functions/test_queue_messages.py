@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from shared.errors import Conflict, ServiceUnavailable
 from shared.nudges import encode_nudge
+from shared.plans import Step
 from shared.poison import report
-from shared.rollover import Step
 from shared.starting import start_rollover
 from shared.stepping import carry_out
 from tests.builders import CERTIFICATE, DEVICE, EFFECTS, NEW, a_story, deliver, put_rollover, reasons, the_rollover

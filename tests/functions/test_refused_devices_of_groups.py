@@ -9,7 +9,8 @@ import pytest
 from shared.connection_failures import take_batch
 from shared.errors import NotAllowed, ServiceUnavailable
 from shared.looks import COOL_DOWN, LOOKS_PER_MINUTE, MINUTE, STRANGERS_PER_MINUTE
-from shared.rollover import Outcome, Plan, Step
+from shared.plans import Plan, Step
+from shared.rollover import Outcome
 from tests.builders import OLD
 from tests.fakes import World
 from tests.functions.test_whole_group_breaches import breach, come_back

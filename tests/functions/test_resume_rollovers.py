@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import NotFound, ServiceUnavailable
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import ACT_LEASE, Outcome, Step
+from shared.rollover import ACT_LEASE, Outcome
 from shared.rows import History
 from tests.builders import DEVICE, a_rollover, a_story, deliver, the_rollover
 from tests.certificates import NOW

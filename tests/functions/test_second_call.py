@@ -14,8 +14,8 @@ from shared.breaching import preview
 from shared.callers import Caller, Role
 from shared.errors import NotFound
 from shared.operating import cancel
+from shared.plans import Plan, Step
 from shared.resuming import resume_due
-from shared.rollover import Plan, Step
 from shared.seen import Job
 from tests.builders import DEVICE, NEW_256, OLD, OLD_256, deliver_all, the_rollover
 from tests.fakes import World

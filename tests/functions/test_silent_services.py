@@ -29,7 +29,7 @@ from shared.clients.topic import TopicClient
 from shared.clients.vault import VaultClient
 from shared.errors import ServiceUnavailable
 from shared.ledger import Write
-from shared.rollover import Step
+from shared.plans import Step
 from shared.settings import Settings
 from tests.certificates import NOW, a_certificate
 from tests.fakes import some_settings

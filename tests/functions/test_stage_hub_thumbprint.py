@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from shared.errors import ServiceUnavailable
-from shared.rollover import Step
+from shared.plans import Step
 from tests.builders import (
     DEVICE,
     NEW_256,

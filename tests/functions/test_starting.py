@@ -6,7 +6,8 @@ import pytest
 
 from shared.certificate import parse_certificate
 from shared.errors import ServiceRefused, ServiceUnavailable
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from shared.starting import TRY_AGAIN_AFTER, start_rollover
 from shared.sweeping import sweep
 from shared.tags import ENROLLMENT_TAG

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ServiceRefused, ServiceUnavailable
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from tests.builders import DEVICE, NEW_256, OLD_256, a_story, deliver, deliver_all, the_rollover
 from tests.fakes import World
 from tests.http_api import HttpApi

@@ -19,7 +19,8 @@ from shared.clients.storage import TABLE, QueuedNudges, StoredTable
 from shared.devices import Device, Devices
 from shared.errors import Conflict
 from shared.ledger import Ledger, Write
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from shared.rows import History
 from shared.timers import Completed, Place, Timer, Timers
 from tests.builders import DEVICE, a_rollover, begin_next

@@ -6,7 +6,7 @@ import pytest
 
 from shared.certificate import Certificate, parse_certificate
 from shared.errors import BadInput, Conflict, NotFound, ServiceRefused, ServiceUnavailable
-from shared.rollover import Step
+from shared.plans import Step
 from shared.sweeping import sweep
 from tests.builders import OLD, deliver
 from tests.certificates import NOW, a_certificate, generation

@@ -11,7 +11,7 @@ from shared.enrollment import Twin
 from shared.errors import ServiceUnavailable
 from shared.events import LogEvent
 from shared.nudges import encode_nudge
-from shared.rollover import Step
+from shared.plans import Step
 from shared.telemetry import FIELDS, METRICS, SPANS
 from tests.builders import (
     CERTIFICATE,

@@ -4,7 +4,7 @@ import pytest
 
 from shared.enrollment import Slot
 from shared.errors import ServiceRefused, ServiceUnavailable
-from shared.rollover import Step
+from shared.plans import Step
 from tests.builders import (
     CERTIFICATE,
     DEVICE,

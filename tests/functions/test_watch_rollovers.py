@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import Conflict, ServiceUnavailable
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from shared.rows import History
 from shared.watching import tell_overdue
 from tests.builders import (

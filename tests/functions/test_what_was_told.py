@@ -8,8 +8,9 @@ import pytest
 from shared.decide_expiry import BRING_ONLINE
 from shared.errors import ServiceRefused, ServiceUnavailable, Unsuitable
 from shared.operating import allow, cancel, disallow, retry
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Rollover, Step
+from shared.rollover import Rollover
 from shared.seen import Issuance
 from shared.starting import TRY_AGAIN_AFTER, start_rollover
 from shared.status import next_in_words

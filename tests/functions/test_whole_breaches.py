@@ -7,8 +7,9 @@ import pytest
 from shared.breaching import confirm, preview
 from shared.callers import Caller, Role
 from shared.enrollment import Removed, Twin
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import ACT_LEASE, Rollover, Step
+from shared.rollover import ACT_LEASE, Rollover
 from tests.builders import DEVICE, NEW, NEW_256, OLD_256, a_story, deliver_all, put_rollover, reasons, the_rollover
 from tests.fakes import World, info
 

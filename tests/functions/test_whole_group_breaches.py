@@ -11,8 +11,9 @@ from shared.certificate import parse_certificate
 from shared.enrollment import Slot
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.operating import retry
+from shared.plans import Step
 from shared.quota import Quota
-from shared.rollover import Outcome, Rollover, Step
+from shared.rollover import Outcome, Rollover
 from shared.starting import start_rollover
 from shared.status import still_exposed
 from tests.certificates import a_ca

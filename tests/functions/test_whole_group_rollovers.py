@@ -3,7 +3,8 @@
 import pytest
 
 from shared.enrollment import Slot
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from tests.group_story import (
     DEVICES,
     NEW_CA,

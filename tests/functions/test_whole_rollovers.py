@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from shared.certificate import parse_certificate
+from shared.plans import Step
 from shared.resuming import resume_due
-from shared.rollover import Step
 from shared.sweeping import sweep
 from tests.builders import (
     CERTIFICATE,

@@ -14,10 +14,12 @@ from typing import get_args
 from scripts.bicep import read_folder
 from shared.drift import Finding
 from shared.events import LogEvent
-from shared.rollover import Outcome, Plan, Step, Verdict
+from shared.plans import Plan, Step
+from shared.rollover import Outcome
 from shared.telemetry import CAME, FIELDS, METRICS, SPANS, Metric, SpanName
 from shared.timers import Timer
 from shared.triage import Class
+from shared.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.chain import Break, Row, canonical, digest, genesis, sealed, verify
 from shared.ledger import Ledger, Write
-from shared.rollover import Step
+from shared.plans import Step
 from shared.rows import History, from_row
 from tests.builders import DEVICE, NEW_256, a_rollover, a_story, begin, begin_next, deliver_all
 from tests.certificates import NOW

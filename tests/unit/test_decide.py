@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.rollover import PLANS, Act, Back, NeedsPerson, Plan, Refuse, Step, Wait
+from shared.plans import PLANS, Plan, Step
 from shared.seen import Issuance, Observation
+from shared.verdict import Act, Back, NeedsPerson, Refuse, Wait
 from tests.builders import (
     NEW,
     OLD,

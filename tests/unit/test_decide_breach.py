@@ -6,26 +6,16 @@ from typing import Any
 
 import pytest
 
-from shared.decide_breach import EVICTION_LIMIT, EVICTION_PATIENCE, REPROVISION_LIMIT, slot_for_replacement
+from shared.decide_recovery import REPROVISION_LIMIT, slot_for_replacement
 from shared.enrollment import Enrollment, HubIdentity, Removed, Slot, Twin
 from shared.escape import Route
+from shared.eviction import EVICTION_LIMIT, EVICTION_PATIENCE
 from shared.exposure import SESSION_ENDS, exposures
 from shared.incident import Incident, Mode
-from shared.rollover import (
-    PLANS,
-    Act,
-    AlreadyDone,
-    Back,
-    NeedsPerson,
-    Outcome,
-    Plan,
-    Refuse,
-    Rollover,
-    Step,
-    Wait,
-    reported_compromised,
-)
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Outcome, Rollover, reported_compromised
 from shared.seen import Issuance, Job, Observation, Policy
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Wait
 from tests.builders import (
     EXPIRED,
     NEW,

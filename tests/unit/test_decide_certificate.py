@@ -6,8 +6,9 @@ import pytest
 
 from shared.decide_expiry import standby_slot
 from shared.enrollment import Slot
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Step, Wait
+from shared.plans import Step
 from shared.seen import Issuance
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Wait
 from tests.builders import (
     EXPIRED,
     NEW,

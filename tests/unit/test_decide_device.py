@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.rollover import Act, AlreadyDone, Back, NeedsPerson, Refuse, Rollover, Step, Wait, intend
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.seen import Job
+from shared.transitions import intend
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Wait
 from tests.builders import (
     NEW,
     OLD,

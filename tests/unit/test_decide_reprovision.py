@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 from shared.incident import Incident, Mode
-from shared.rollover import PLANS, Act, NeedsPerson, Plan, Rollover, Step, Wait
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Rollover
+from shared.verdict import Act, NeedsPerson, Wait
 from tests.builders import (
     DEVICE,
     NEW,

@@ -12,7 +12,7 @@ import pytest
 
 from shared.decide_expiry import has_moved
 from shared.enrollment import HubIdentity
-from shared.rollover import Step
+from shared.plans import Step
 from tests.builders import NEW, OLD, STRANGER, a_rollover, an_enrollment, an_identity
 from tests.certificates import NOW
 

@@ -12,7 +12,8 @@ from shared.enrollment import Enrolled, Slot
 from shared.errors import ServiceUnavailable
 from shared.group import Group
 from shared.horizon import PATIENCE, Expiry, Fate, Kind, as_ended, due_at, horizon, is_urgent
-from shared.rollover import Outcome, Plan, group_partition, individual_partition
+from shared.plans import Plan
+from shared.rollover import Outcome, group_partition, individual_partition
 from shared.seen import Listed
 from shared.survey import Source, Survey
 from shared.target import Due

@@ -9,8 +9,10 @@ import pytest
 from shared.enrollment import Removed, Twin
 from shared.errors import BadInput, Conflict, NotFound
 from shared.ledger import Ledger, split_id
-from shared.rollover import Outcome, Rollover, Step, individual_partition, reopened
+from shared.plans import Step
+from shared.rollover import Outcome, Rollover, individual_partition
 from shared.rows import History
+from shared.transitions import reopened
 from tests.builders import DEVICE, a_rollover, begin_next
 from tests.certificates import NOW
 from tests.fakes import InMemoryTable

@@ -8,22 +8,11 @@ import pytest
 from shared.decide import decide
 from shared.incident import Incident, Mode
 from shared.overdue import FOR_DEVICES, OF_BREACH, OF_EXPIRY, budget_ends, overdue
-from shared.rollover import (
-    PLANS,
-    UNDONE_OFTEN,
-    AlreadyDone,
-    Back,
-    HeldUp,
-    Outcome,
-    Plan,
-    Rollover,
-    Step,
-    Wait,
-    advance,
-    approved,
-    reopened,
-)
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Outcome, Rollover
 from shared.seen import Issuance, Policy
+from shared.transitions import UNDONE_OFTEN, advance, approved, reopened
+from shared.verdict import AlreadyDone, Back, HeldUp, Wait
 from tests.builders import OLD, a_rollover, a_version, an_enrollment, seen
 from tests.certificates import NOW
 

@@ -6,24 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from shared.rollover import (
-    ACT_LEASE,
-    ESTABLISHES,
-    PLANS,
-    Act,
-    AlreadyDone,
-    Back,
-    NeedsPerson,
-    Outcome,
-    Plan,
-    Refuse,
-    Step,
-    Wait,
-    advance,
-    intend,
-    unacted,
-)
+from shared.plans import ESTABLISHES, PLANS, Plan, Step
+from shared.rollover import ACT_LEASE, Outcome
 from shared.rows import from_row, to_row
+from shared.transitions import advance, intend, unacted
+from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Wait
 from tests.builders import NEW, NEWER, a_rollover, as_incoming
 from tests.certificates import NOW
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from shared.certificate import Outgoing
 from shared.enrollment import Slot
 from shared.incident import Incident, Mode
-from shared.rollover import Incoming, Outcome, Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Incoming, Outcome, Rollover
 from shared.rows import History, from_row, history_from_row, history_row, stamp, to_row
 from tests.builders import a_rollover
 from tests.certificates import NOW

@@ -8,7 +8,8 @@ import pytest
 
 from shared.connection_log import Refusal
 from shared.incident import Incident, Mode
-from shared.rollover import PLANS, Outcome, Plan, Rollover, Step
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Outcome, Rollover
 from shared.triage import Class, Known, triage, unknown_thumbprints
 from tests.builders import (
     DEVICE,

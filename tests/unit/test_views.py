@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.errors import BadInput, NotFound
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from shared.rows import History
 from shared.timers import Timer
 from shared.views import list_rollovers, show_rollover

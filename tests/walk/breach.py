@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.errors import Unsuitable
+from shared.plans import PLANS, Plan
 from shared.resuming import resume_due
-from shared.rollover import PLANS, Outcome, Plan, Rollover
+from shared.rollover import Outcome, Rollover
 from tests.walk.breach_model import LIMIT, MOMENT, BreachState, not_moved_in_time
 from tests.walk.breach_moves import (
     AGAIN,

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.decide_breach import REPROVISION_LIMIT
+from shared.decide_recovery import REPROVISION_LIMIT
 from shared.enrollment import HubIdentity, Removed, Twin
 from shared.incident import Mode
-from shared.rollover import Plan, Rollover, Step
+from shared.plans import Plan, Step
+from shared.rollover import Rollover
 from shared.rows import removed_from_row
 from shared.settings import Settings
 from tests.builders import EFFECTS
@@ -282,7 +283,7 @@ class BreachState(State):
 
 
 def not_moved_in_time(rollover: Rollover, now: datetime) -> bool:
-    """Whether mode reprovision has waited for the device as long as it may (``decide_breach.REPROVISION_LIMIT``)."""
+    """Whether mode reprovision has waited for the device as long as it may (``decide_recovery.REPROVISION_LIMIT``)."""
     began = rollover.reopened_at or rollover.started_at
     return rollover.plan is Plan.BREACH_REPROVISION and now >= began + REPROVISION_LIMIT
 

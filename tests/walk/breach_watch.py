@@ -7,8 +7,9 @@ from shared.enrollment import Enrollment, HubIdentity, Twin
 from shared.errors import Conflict, ServiceUnavailable
 from shared.group import Group
 from shared.ledger import Row, Write, split_id
+from shared.plans import Plan
 from shared.previews import PARTITION
-from shared.rollover import Outcome, Plan, Rollover
+from shared.rollover import Outcome, Rollover
 from shared.rows import from_row
 from tests.walk.breach_model import TWIN, BreachState
 from tests.walk.breach_services import LETTERS

@@ -7,8 +7,9 @@ from typing import Any
 from shared.breaching import confirm, preview
 from shared.callers import Role
 from shared.operating import cancel, retry
+from shared.plans import PLANS, Step
 from shared.resuming import resume_due
-from shared.rollover import PLANS, Outcome, Rollover, Step
+from shared.rollover import Outcome, Rollover
 from shared.starting import start_rollover
 from tests.fakes import somebody
 from tests.walk.explore import ANYTHING, Job, Move, Rules, Touch, nudged, touch

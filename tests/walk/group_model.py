@@ -26,8 +26,9 @@ from shared.fleet import FleetProgress
 from shared.ledger import Ledger
 from shared.looks import Looks
 from shared.nudges import encode_nudge
+from shared.plans import Plan, Step
 from shared.previews import Previews
-from shared.rollover import Plan, Rollover, Step, group_partition
+from shared.rollover import Rollover, group_partition
 from shared.services import Services
 from shared.settings import Settings
 from shared.stepping import carry_out

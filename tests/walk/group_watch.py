@@ -9,8 +9,9 @@ from shared.errors import Conflict, ServiceRefused, ServiceUnavailable
 from shared.fleet import FleetProgress
 from shared.group import Group
 from shared.ledger import Write
+from shared.plans import Plan, Step
 from shared.previews import PARTITION
-from shared.rollover import Outcome, Plan, Rollover, Step
+from shared.rollover import Outcome, Rollover
 from shared.rows import from_row
 from tests.walk.group_model import ENOUGH, FLEET, GROUP, LETTERS, GroupState, Work
 from tests.walk.model import Broken

@@ -22,8 +22,9 @@ from shared.errors import Conflict, ServiceUnavailable
 from shared.ledger import Ledger, Write
 from shared.looks import Looks
 from shared.nudges import encode_nudge
+from shared.plans import Step
 from shared.previews import Previews
-from shared.rollover import Rollover, Step, individual_partition
+from shared.rollover import Rollover, individual_partition
 from shared.rows import from_row
 from shared.services import Services
 from shared.settings import Settings

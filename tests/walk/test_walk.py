@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from shared.enrollment import Enrollment
-from shared.rollover import PLANS, Plan
+from shared.plans import PLANS, Plan
 from tests.walk.expiry import rules
 from tests.walk.explore import stroll, walk
 from tests.walk.model import Knobs, a_state
@@ -84,7 +84,7 @@ def test_the_walk_notices_when_the_other_slot_is_not_kept(monkeypatch: pytest.Mo
 def test_the_walk_notices_a_step_that_claims_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that always says "already done" must not go unnoticed."""
     from shared import decide_expiry
-    from shared.rollover import AlreadyDone
+    from shared.verdict import AlreadyDone
 
     monkeypatch.setattr(decide_expiry, "_delete_primary", lambda *_: AlreadyDone("it is so"))
     result = walk(a_state(Knobs()), rules(0), interrupts=False, limit=400)

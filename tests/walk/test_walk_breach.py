@@ -14,7 +14,9 @@ import pytest
 from shared import decide_breach, hub_effects
 from shared.enrollment import Removed
 from shared.incident import Mode
-from shared.rollover import PLANS, Act, AlreadyDone, Outcome, Plan, Rollover, Step
+from shared.plans import PLANS, Plan, Step
+from shared.rollover import Outcome, Rollover
+from shared.verdict import Act, AlreadyDone
 from tests.walk.breach import rules
 from tests.walk.breach_model import BreachKnobs, BreachState, a_breached_state
 from tests.walk.explore import Walk, stroll, walk

@@ -15,7 +15,8 @@ import pytest
 from shared import decide_group, decide_group_breach
 from shared.certificate import is_same
 from shared.fleet import FleetProgress
-from shared.rollover import Act, AlreadyDone, Step
+from shared.plans import Step
+from shared.verdict import Act, AlreadyDone
 from tests.walk.explore import Walk, stroll, walk
 from tests.walk.group import called_while_a_thief_registers, rules, weigh
 from tests.walk.group_model import GroupKnobs, GroupState, a_group_state

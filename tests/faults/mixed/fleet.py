@@ -17,7 +17,8 @@ from typing import Any
 
 from shared.certificate import Certificate, parse_certificate
 from shared.enrollment import HubIdentity
-from shared.rollover import Rollover, Step
+from shared.plans import Step
+from shared.rollover import Rollover
 from shared.rows import from_row
 from shared.seen import Issuance, Job
 from tests.certificates import NOW, Made, a_certificate

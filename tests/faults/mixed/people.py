@@ -9,7 +9,8 @@ from shared.callers import Role
 from shared.errors import BadInput, Conflict, NotFound, NotPermitted, RolloverError, ServiceUnavailable, Unsuitable
 from shared.incident import Mode
 from shared.operating import allow, approve, cancel, disallow, retry
-from shared.rollover import Outcome, Step
+from shared.plans import Step
+from shared.rollover import Outcome
 from shared.services import Services
 from tests.fakes import info, somebody
 from tests.faults.flaky import Killed

@@ -12,10 +12,11 @@ from shared.enrollment import Enrollment, HubIdentity, Twin, parse_enrollment
 from shared.errors import Conflict, NotAllowed, RolloverError, ServiceUnavailable
 from shared.ledger import Ledger, Write
 from shared.looks import Looks
+from shared.plans import Step
+from shared.ports import Tagged
 from shared.previews import Previews
-from shared.rollover import Step
 from shared.seen import Job, Listed, VaultVersion
-from shared.services import Services, Tagged
+from shared.services import Services
 from tests.faults.flaky import Flaky, Killed
 from tests.faults.mixed.fleet import Fleet
 from tests.faults.mixed.watch import Watch

@@ -12,9 +12,10 @@ from shared.comparing import NEXT
 from shared.drift import Drift, Finding, drifts
 from shared.errors import RolloverError
 from shared.nudges import encode_nudge
+from shared.plans import Step
 from shared.poison import report
 from shared.resuming import resume_due
-from shared.rollover import Outcome, Rollover, Step
+from shared.rollover import Outcome, Rollover
 from shared.services import Services
 from shared.starting import start_rollover
 from shared.stepping import carry_out

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from shared import decide, decide_breach, decide_expiry, stepping
-from shared.rollover import AlreadyDone, Step
+from shared.plans import Step
+from shared.verdict import AlreadyDone
 from tests.faults.mixed.run import Result, play
 
 RUNS, SAMPLE = 1000, 10

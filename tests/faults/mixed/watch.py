@@ -13,8 +13,9 @@ from shared.certificate import Certificate
 from shared.chain import verify
 from shared.enrollment import Enrollment, HubIdentity, parse_enrollment
 from shared.ledger import Row, Write, split_id
+from shared.plans import Plan
 from shared.previews import PARTITION
-from shared.rollover import Outcome, Plan, Rollover
+from shared.rollover import Outcome, Rollover
 from shared.rows import from_row
 from tests.certificates import NOW
 from tests.faults.mixed.device import TWIN
