@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from shared import decide_recovery as recovery
 from shared.decide_recovery import ENABLE, REPLACE, RETRY
-from shared.enrollment import HubIdentity
+from shared.enrollment import Enrollment, HubIdentity
 from shared.eviction import EVICTION_PATIENCE, SOON, registered_since_enabled, wait_for_end
 from shared.exposure import (
     door_is_open,
@@ -72,9 +72,17 @@ def _broken(step: Step, rollover: Rollover, seen: Observation) -> Back | None:
         return Back(
             "the hub accepts a compromised certificate again: a registration was under way when the door was shut,"
             " or somebody wrote the identity",
-            Step.REMOVE_HUB_REGISTRATION,
+            _where_evicting_begins(rollover, seen.enrollment),
         )
     return None
+
+
+def _where_evicting_begins(rollover: Rollover, enrollment: Enrollment | None) -> Step:
+    """The hub is emptied while DPS admits nobody: else the device, with a certificate that is good, registers and
+    connects again within the time that a containment must be seen to hold, and nobody can tell it from the thief.
+    """
+    admits = rollover.plan is Plan.BREACH and enrollment is not None and enrollment.enabled
+    return Step.DISABLE_ENROLLMENT if admits else Step.REMOVE_HUB_REGISTRATION
 
 
 def _entry_is_missing(rollover: Rollover, seen: Observation) -> bool:
@@ -95,7 +103,7 @@ def _disable_enrollment(rollover: Rollover, _incident: Incident, seen: Observati
         return AlreadyDone("there is no individual enrollment any more")
     if not enrollment.enabled:
         return AlreadyDone("the enrollment is disabled: DPS admits the device with no certificate")
-    if not door_is_open(rollover, enrollment):
+    if rollover.plan is not Plan.BREACH and not door_is_open(rollover, enrollment):
         return AlreadyDone("no slot of the enrollment holds a compromised certificate any more")
     return Act("the enrollment is disabled first: one write shuts the door at DPS")
 
@@ -108,6 +116,8 @@ def _remove_hub_registration(rollover: Rollover, incident: Incident, seen: Obser
         return _replace_at_hub(rollover, incident, seen, identity)
     if not pins_compromised(rollover, identity) and not identity.connected:
         return AlreadyDone("the hub identity accepts no compromised certificate and has no session")
+    if (begins := _where_evicting_begins(rollover, seen.enrollment)) is not Step.REMOVE_HUB_REGISTRATION:
+        return Back("DPS admits the device, and a registration may open the hub identity again", begins)
     if identity.enabled and identity.authentication in _CAN_BE_DISABLED:
         return Act("the hub identity is disabled: that ends its session and every new connect is refused", _DISABLE)
     if incident.mode is Mode.DISABLE:
@@ -158,7 +168,8 @@ def _verify_containment(rollover: Rollover, incident: Incident, seen: Observatio
         )
     identity = seen.identity
     if identity is not None and identity.enabled and old_session(rollover, seen):
-        return Back("the hub has a session that may be a compromised certificate's", Step.REMOVE_HUB_REGISTRATION)
+        begins = _where_evicting_begins(rollover, seen.enrollment)
+        return Back("the hub has a session that may be a compromised certificate's", begins)
     if found := exposures(rollover, seen):
         why = f"not contained yet: {'; '.join(found)}"
         return Wait(why, pace(rollover, why, seen.now, SOON))

@@ -12,13 +12,14 @@ import pytest
 
 from shared.breaching import preview
 from shared.callers import Caller, Role
+from shared.enrollment import HubIdentity
 from shared.errors import NotFound
 from shared.operating import cancel
 from shared.plans import Plan, Step
 from shared.resuming import resume_due
 from shared.seen import Job
-from tests.builders import DEVICE, NEW_256, OLD, OLD_256, deliver_all, the_rollover
-from tests.fakes import World
+from tests.builders import DEVICE, NEW_256, OLD, OLD_256, deliver_all, reasons, the_rollover
+from tests.fakes import InMemoryHub, World
 from tests.functions.test_whole_breaches import a_plant, breach
 
 ONCALL = Caller("oid-1", "tid", "Ada", frozenset({Role.BREACH_EXECUTE}))
@@ -117,3 +118,33 @@ def test_a_breach_that_is_done_is_not_called_again_by_a_thumbprint_that_nothing_
     assert the_rollover(world).status == "done"
     with pytest.raises(NotFound):
         reported(world, thumbprint=OLD_256)
+
+
+class _HubOfAnEagerDevice(InMemoryHub):
+    """Whose device registers as soon as the hub refuses it, which enables its identity; it connects before any look."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self.identities, self.jobs, self._version = world.hub.identities, world.hub.jobs, 100
+
+    def identity(self, device_id: str) -> HubIdentity | None:
+        known, enrolled = self.identities.get(device_id), self._world.dps.enrolled[device_id]
+        if enrolled["provisioningStatus"] == "enabled" and not (known and known.enabled and known.connected):
+            self._world.dps.registered(device_id)
+            self.put(device_id, NEW_256, NEW_256, connected=True)
+        return super().identity(device_id)
+
+
+@pytest.mark.parametrize("mode", ["remove", "disable"])
+def test_a_device_that_comes_back_before_the_second_look_is_not_thrown_out_again_and_again(mode):
+    """Its certificate is good and DPS admits it; its session might be the thief's, so the first time it must go."""
+    world = waits_for_the_device()
+    world.hub.put(DEVICE, OLD_256, OLD_256, connected=True)
+    world.hub = _HubOfAnEagerDevice(world)
+    breach(world, registration_id=None, thumbprint=OLD_256, mode=mode)
+    for _ in range(5):
+        until_contained(world)
+    after = the_rollover(world)
+    assert (after.status, after.contained, after.backs) == ("done", True, 0), reasons(world)
+    assert world.hub.identities[DEVICE].primary == NEW_256

@@ -80,7 +80,7 @@ DISABLE_CASES: dict[str, Case] = {
         "shuts the door",
     ),
     "is done when it is disabled": (seen(enrollment=disabled(OLD)), AlreadyDone, "is disabled"),
-    "is done when somebody took the certificate out": (seen(enrollment=an_enrollment(NEW)), AlreadyDone, "no slot"),
+    "shuts the door though no slot holds it any more": (seen(enrollment=an_enrollment(NEW)), Act, "shuts the door"),
     "is done when somebody deleted the enrollment": (seen(), AlreadyDone, "no individual enrollment"),
 }
 
@@ -88,6 +88,12 @@ DISABLE_CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", DISABLE_CASES.values(), ids=DISABLE_CASES.keys())
 def test_disable_enrollment(case):
     check(Step.DISABLE_ENROLLMENT, case)
+
+
+def test_mode_reprovision_leaves_a_door_open_that_no_compromised_certificate_passes():
+    """Its device must come back through it before anything is contained."""
+    case = (seen(enrollment=an_enrollment(NEW)), AlreadyDone, "no slot")
+    check(Step.DISABLE_ENROLLMENT, case, mode=Mode.REPROVISION)
 
 
 def test_a_disallowed_device_is_kept_out_whatever_its_certificates():
@@ -144,6 +150,32 @@ REMOVE_CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", REMOVE_CASES.values(), ids=REMOVE_CASES.keys())
 def test_remove_hub_registration(case):
     check(REMOVE, case)
+
+
+OPEN = an_enrollment(NEW)
+FROM_THE_DOOR: dict[str, tuple[Step, Observation]] = {
+    "to evict": (REMOVE, seen(enrollment=OPEN, identity=an_identity(OLD, OLD))),
+    "to end a session that may be the thief's": (
+        REMOVE,
+        seen(enrollment=OPEN, identity=an_identity(NEW, connected=True)),
+    ),
+    "to remove an identity": (REMOVE, seen(enrollment=OPEN, identity=shut(OLD, OLD))),
+    "when a session shows at the second look": (
+        Step.VERIFY_CONTAINMENT,
+        seen(enrollment=OPEN, identity=an_identity(NEW, connected=True)),
+    ),
+    "when the hub accepts it again": (Step.RESTORE_TWIN, seen(enrollment=OPEN, identity=an_identity(OLD))),
+}
+
+
+@pytest.mark.parametrize("case", FROM_THE_DOOR.values(), ids=FROM_THE_DOOR.keys())
+@pytest.mark.parametrize("mode", [Mode.REMOVE, Mode.DISABLE])
+def test_the_hub_is_emptied_while_dps_admits_nobody(case, mode):
+    """Whose good certificate DPS admits would be back, and look like the thief, before anything was read twice."""
+    step, what = case
+    for enrollment, to in ((OPEN, Step.DISABLE_ENROLLMENT), (disabled(NEW), REMOVE)):
+        found = verdict(step, replace(what, enrollment=enrollment), a_breach(step, mode))
+        assert (found.to if isinstance(found, Back) else step) is to
 
 
 WHY = "the hub has not ended the session of the disabled identity dev-01 yet"
