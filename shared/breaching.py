@@ -286,7 +286,7 @@ def _incident(
         together=tuple(sorted(_together(kept) - target.closes)),
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
-        was_enabled=target.enabled or _disabled_by_us(target),
+        was_enabled=target.enabled or _disabled_by_us(target, services),
         restores=_restores(target),
         **_narrowed(target),
     )
@@ -310,10 +310,16 @@ def _restores(target: AnyTarget) -> str | None:
     return last.id if last.outcome is None or target.identity is None else None
 
 
-def _disabled_by_us(target: AnyTarget) -> bool:
-    """Whether an earlier breach that is still open, or ended without enabling it, disabled the enrollment."""
-    last = target.last
-    return last is not None and last.plan.contains and bool(last.incident and last.incident.was_enabled)
+def _disabled_by_us(target: AnyTarget, services: Services) -> bool:
+    """Whether an earlier breach that is still open, or ended without enabling it, disabled the enrollment. One that is
+    done has enabled it again, and one that nobody approved has disabled nothing: then it was a person.
+    """
+    if target.last is None:
+        return False
+    acted = [one for one in services.ledger.rollovers_in(target.last.partition) if one.done or one.acts]
+    if not acted or not acted[-1].plan.contains or (acted[-1].plan.replaces and acted[-1].outcome is Outcome.DONE):
+        return False
+    return acted[-1].incident is not None and acted[-1].incident.was_enabled
 
 
 def _begin(target: AnyTarget, incident: Incident, caller: Caller, services: Services) -> Rollover:

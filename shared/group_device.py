@@ -6,6 +6,7 @@ that entry lets the device in again through the group. Only that leaf is kept ou
 in, which is how the device is let back.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.certificate import Certificate, parse_certificate, problems_of_repla
 from shared.enrollment import Enrollment
 from shared.errors import BadInput, NotFound, Unsuitable
 from shared.rollover import Incoming, Rollover
+from shared.selecting import REGISTRATION_ID
 from shared.services import Services
 from shared.tags import ENROLLMENT_TAG
 
@@ -45,6 +47,24 @@ def leaf_of(body: Mapping[str, Any]) -> Certificate | None:
         return parse_certificate(x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER))
     except ValueError:
         raise BadInput("leaf_certificate must be the device's certificate in PEM") from None
+
+
+def check_may_be_of_group(device_id: str, services: Services) -> None:
+    """See that this may be a device of a group, as the hub calls it. DPS takes a registration ID in any letters, but to
+    the hub another letter case is another device: it would have none, which would pass for one that is out.
+
+    Raises:
+        NotFound: no group's device has this ID, or it is the registration ID of another device.
+    """
+    if not re.fullmatch(REGISTRATION_ID, device_id, re.ASCII):
+        raise NotFound(f"there is no device {device_id[:160]!r}: no registration ID is like that")
+    enrollment = services.provisioning.enrollment(device_id)
+    record = enrollment.registration if enrollment else services.provisioning.registration(device_id)
+    known_as = (record.device_id if record else None) or (enrollment.device_id if enrollment else device_id)
+    if enrollment is not None or known_as != device_id:
+        raise NotFound(
+            f"there is no device {device_id!r}: DPS has its registration for {known_as!r} (letter case counts)"
+        )
 
 
 def leaf_to_keep_out(device_id: str, sent: Certificate | None, services: Services) -> tuple[Certificate, str]:

@@ -13,7 +13,13 @@ from shared.certificate import Certificate, Outgoing
 from shared.enrollment import Enrollment, Slot, why_not_ours
 from shared.errors import Conflict, NotFound, NotPermitted, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
-from shared.group_device import had_enrollment, leaf_to_keep_out, leaf_to_let_in, made_for_disallowing
+from shared.group_device import (
+    check_may_be_of_group,
+    had_enrollment,
+    leaf_to_keep_out,
+    leaf_to_let_in,
+    made_for_disallowing,
+)
 from shared.incident import Incident, Mode
 from shared.opening import TRIES, begin, shut_doors
 from shared.plans import Plan, Step
@@ -233,6 +239,7 @@ def disallow(
 
 
 def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incident, services: Services) -> Rollover:
+    check_may_be_of_group(device_id, services)
     last = services.ledger.last(device_id)
     if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
         return last

@@ -121,3 +121,11 @@ def test_it_is_not_let_back_with_the_old_certificate_or_one_of_the_old_key(http,
     for leaf in (LEAF, same_key, OTHERS):
         answer = http.post(f"/api/devices/{DEVICE}/allow", reason="repaired", leaf_certificate=leaf.pem)
         assert answer.status == 409, answer.json
+
+
+def test_an_id_in_other_letters_than_the_device_s_own_is_no_device(http, world):
+    """The hub heeds letter case, DPS does not: the group's door would be shut, and the hub be asked of a stranger."""
+    answer = http.post("/api/devices/PUMP-1/disallow", reason="stolen", leaf_certificate=LEAF.pem)
+    assert (answer.status, "pump-1" in answer.json["detail"]) == (404, True), answer.json
+    assert world.dps.enrolled == {}
+    assert world.hub.identities[DEVICE].enabled

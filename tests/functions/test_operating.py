@@ -523,6 +523,7 @@ def test_a_device_is_not_allowed_while_a_slot_holds_what_is_compromised(http):
 @pytest.mark.parametrize("device", ["DEV-01", "dev-0", "*", "dev-01*", "nobody"])
 @pytest.mark.parametrize("verb", ["disallow", "allow"])
 def test_another_device_id_is_not_this_device(device, verb, http):
+    http.world.vault.kept[CERTIFICATE].tags = {"rollover-enrollment": DEVICE}
     assert http.post(f"/api/devices/{device}/{verb}", reason="x").status == 404
     assert admits(http)
 

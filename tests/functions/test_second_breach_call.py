@@ -1,5 +1,6 @@
 """A breach call that takes the place of an open one knows what that one knew, and brings back what it removed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -75,3 +76,49 @@ def test_mode_reprovision_takes_the_place_of_no_breach_that_shuts_the_device_out
     assert the_rollover(world).id == first.id
     assert recover(world).status == "done"
     assert world.hub.twins[DEVICE].equals(TWIN)
+
+
+def disabled_by_a_person(world: World) -> None:
+    world.dps.edit(DEVICE, lambda body: body.update(provisioningStatus="disabled"))
+
+
+def test_what_a_person_disabled_after_a_breach_was_done_is_left_disabled_by_the_next_one() -> None:
+    """The first had enabled it at its end; who disabled it since may have sold the device."""
+    world = a_plant()
+    breach(world, registration_id=DEVICE)
+    assert recover(world).status == "done"
+    disabled_by_a_person(world)
+    second = breach(world, registration_id=DEVICE)
+    assert second.incident is not None
+    assert not second.incident.was_enabled
+
+
+def test_what_a_person_disabled_while_nobody_approved_is_left_disabled() -> None:
+    """A call that came to nothing disabled nothing."""
+    world = a_plant()
+    world.settings = replace(world.settings, breach_fuse=0)
+    breach(world, registration_id=DEVICE)
+    disabled_by_a_person(world)
+    world.settings = replace(world.settings, breach_fuse=9)
+    second = breach(world, registration_id=DEVICE)
+    assert second.incident is not None
+    assert not second.incident.was_enabled
+
+
+def test_what_an_open_breach_disabled_is_enabled_by_the_one_that_takes_its_place() -> None:
+    world = a_plant()
+    breach(world, registration_id=DEVICE)
+    second = breach(world, registration_id=DEVICE, mode="disable")
+    assert second.incident is not None
+    assert second.incident.was_enabled
+
+
+def test_so_it_is_where_a_call_that_nobody_approved_lies_between_the_two() -> None:
+    world = a_plant()
+    breach(world, registration_id=DEVICE)
+    world.settings = replace(world.settings, breach_fuse=0)
+    assert breach(world, registration_id=DEVICE, mode="disable").awaits_approval
+    world.settings = replace(world.settings, breach_fuse=9)
+    third = breach(world, registration_id=DEVICE)
+    assert third.incident is not None
+    assert third.incident.was_enabled
