@@ -48,10 +48,10 @@ var rules = [
     name: 'not-contained'
     severity: 0
     every: 'PT5M'
-    window: 'PT6H'
-    description: 'A breach was begun more than 15 minutes ago and is not contained.'
+    window: 'P1D'
+    description: 'A breach was begun more than 15 minutes ago and is not contained. Of a group it takes as long as the quota of the hub makes it; in mode reprovision until the device is back.'
     section: 'a-breach-is-not-contained'
-    query: 'let done = traces | where customDimensions.event == "decided" and customDimensions.step == "verify_containment" and customDimensions.verdict == "AlreadyDone" | extend id = tostring(customDimensions.rollover_id) | distinct id; traces | where customDimensions.event == "rollover_started" and customDimensions.plan == "breach" and timestamp < ago(15m) | extend id = tostring(customDimensions.rollover_id) | where id !in (done) | project timestamp, id, device = tostring(customDimensions.registration_id)'
+    query: 'let done = traces | where customDimensions.event == "decided" and customDimensions.step == "verify_containment" and customDimensions.verdict == "AlreadyDone" | extend id = tostring(customDimensions.rollover_id) | distinct id; traces | where customDimensions.event == "rollover_started" and tostring(customDimensions.plan) in ("breach", "breach_reprovision", "group_breach") and timestamp < ago(15m) | extend id = tostring(customDimensions.rollover_id) | where id !in (done) | project timestamp, id, device = tostring(customDimensions.registration_id), group = tostring(customDimensions.group_id)'
   }
   {
     name: 'breached-tried'
@@ -114,7 +114,7 @@ var rules = [
     window: 'PT15M'
     description: 'DPS or hub do not hold what a rollover left there: somebody changed it. Nothing was done.'
     section: 'the-hub-accepts-a-certificate-that-nobody-knows'
-    query: 'traces | where customDimensions.event == "drifted" and tostring(customDimensions.finding) in ("never_issued", "slots", "status", "gone")'
+    query: 'traces | where customDimensions.event == "drifted" and tostring(customDimensions.finding) in ("never_issued", "apart", "slots", "status", "gone")'
   }
   {
     name: 'poisoned'

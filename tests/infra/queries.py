@@ -90,7 +90,7 @@ def _wrong_words(bare: str, tables: set[str]) -> list[str]:
     return [f"nothing is called {word}" for word in sorted(set(used) - known)]
 
 
-def _compared(query: str) -> Iterator[tuple[str, str]]:
+def compared(query: str) -> Iterator[tuple[str, str]]:
     """(what, the text that it is compared with), where what is a column or a custom dimension."""
     what = r"(?:tostring\()?\b(?:customDimensions\.)?(\w+)\)?"
     for name, text in re.findall(rf'{what}\s*(?:==|!=|=~)\s*"([^"]*)"', query):
@@ -101,10 +101,10 @@ def _compared(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_values(query: str) -> list[str]:
-    found = [f"no {name} is {text!r}" for name, text in _compared(query) if text not in VALUES.get(name, {text})]
+    found = [f"no {name} is {text!r}" for name, text in compared(query) if text not in VALUES.get(name, {text})]
     names = {*Metric, *SpanName}
     found += [
-        f"nothing has the name {text!r}" for name, text in _compared(query) if name == "name" and text not in names
+        f"nothing has the name {text!r}" for name, text in compared(query) if name == "name" and text not in names
     ]
     found += [f"no metric {text!r}" for text in re.findall(r'"(rollover\.[^"]*)"', query) if text not in [*Metric]]
     return found
@@ -114,7 +114,7 @@ def _wrong_fields(query: str) -> list[str]:
     """Each statement uses only fields of the events, metrics or spans that it names; of any, where it names none."""
     found = []
     for statement in query.split(";"):
-        named = {text for name, text in _compared(statement) if name in ("event", "name")}
+        named = {text for name, text in compared(statement) if name in ("event", "name")}
         fields: set[str] = {"event"}
         for event, its in FIELDS.items():
             fields |= set(its) if not named or event in named else set()

@@ -2,6 +2,8 @@
 
 import pytest
 
+from shared.drift import Finding
+from shared.rollover import Plan
 from shared.telemetry import Metric
 from tests.infra import queries, rules
 
@@ -19,6 +21,20 @@ def test_every_metric_is_looked_at_by_an_alert_the_workbook_or_a_document():
     for _, query in [*queries.in_template(INFRA), *queries.in_documents()]:
         looked_at |= queries.metrics_used(query)
     assert {*Metric} - looked_at == set()
+
+
+def looks_for(alert: str, what: str) -> set[str]:
+    """The values of a column or custom dimension that an alert's query names."""
+    query = dict(queries.in_template(INFRA))[f"alert {alert}"]
+    return {text for name, text in queries.compared(query) if name == what}
+
+
+def test_somebody_is_woken_by_whatever_breach_is_not_contained():
+    assert looks_for("not-contained", "plan") == {plan for plan in Plan if plan.contains and plan.replaces}
+
+
+def test_every_difference_that_the_watch_finds_is_alerted_on():
+    assert looks_for("compromised-back", "finding") | looks_for("drifted", "finding") == {*Finding}
 
 
 SWEPT, DECIDED = (f'traces | where customDimensions.event == "{event}" ' for event in ("swept", "decided"))
