@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from shared.announce import announce_once
 from shared.connection_log import UNREADABLE, Reading, Refusal, read_batch
 from shared.devices import Device
-from shared.errors import RolloverError, ServiceUnavailable
+from shared.errors import RolloverError, ServiceUnavailable, unexpected
 from shared.events import Lifecycle, LogEvent, log
 from shared.group_refusals import look_at_strangers
 from shared.looks import MINUTE
@@ -73,10 +73,11 @@ def _look_at(some: list[tuple[Refusal, Device]], counts: Counter[str], services:
         except ServiceUnavailable:
             services.looks.release([one.device_id for one, _ in some[at:]], services.now())
             raise
-        except RolloverError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not take the others of the batch along
+            why = str(error if isinstance(error, RolloverError) else unexpected(error))
             counts["failed"] += 1
-            log(LogEvent.TARGET_FAILED, device_id=refusal.device_id, why=str(error))
-            services.ledger.note_refused(SOURCE, refusal.device_id, str(error), services.now())
+            log(LogEvent.TARGET_FAILED, device_id=refusal.device_id, why=why)
+            services.ledger.note_refused(SOURCE, refusal.device_id, why, services.now())
 
 
 def _look_into(refusal: Refusal, device: Device, services: Services) -> Class:

@@ -14,11 +14,14 @@
     └── Closed              the API is not configured and answers nobody; the steps go on (503)
 
 Everything else is a surprise: it rises, the queue retries it, and after the last try the poison handler
-marks the rollover "needs a person". Texts never hold keys, tokens or certificates.
+marks the rollover "needs a person". Where it met one of many it is told (``unexpected``), and the others go on. Texts
+never hold keys, tokens or certificates.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import PurePath
 from typing import Any
 
 
@@ -86,3 +89,10 @@ class NotPermitted(RolloverError):
 
 class Closed(RolloverError):
     """The HTTP API answers nobody, for it cannot tell who calls (503); the text names the settings."""
+
+
+def unexpected(error: Exception) -> BadInput:
+    """A surprise at one of many, in our words: what it is and where it rose, and nothing of its own text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return BadInput(f"unexpected: {type(error).__name__}{where}")

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from shared.connection_log import Refusal
-from shared.errors import RolloverError, ServiceUnavailable
+from shared.errors import RolloverError, ServiceUnavailable, unexpected
 from shared.events import LogEvent, log
 from shared.looks import MINUTE
 from shared.services import Services
@@ -40,9 +40,10 @@ def look_at_strangers(strangers: Sequence[Refusal], counts: Counter[str], servic
         except ServiceUnavailable:
             services.looks.strangers.release(granted[at:], services.now())
             raise
-        except RolloverError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not take the others of the batch along
             counts["failed"] += 1
-            log(LogEvent.TARGET_FAILED, device_id=device_id, why=str(error))
+            why = str(error if isinstance(error, RolloverError) else unexpected(error))
+            log(LogEvent.TARGET_FAILED, device_id=device_id, why=why)
 
 
 def _look_into(refusal: Refusal, hastened: set[str], services: Services) -> Class:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.announce import announce_once
-from shared.errors import BadInput, Misconfigured, RolloverError, ServiceRefused, Unsuitable
+from shared.errors import BadInput, Misconfigured, RolloverError, ServiceRefused, Unsuitable, unexpected
 from shared.events import Lifecycle, LogEvent, log
 from shared.expiring import tell_horizon
 from shared.screening import Sight, screen
@@ -71,9 +71,12 @@ def _look_at(listed: Listed, services: Services) -> str:
     try:
         return start_rollover(listed.name, "sweep", services, hint=False).what
     except RolloverError as error:
-        log(LogEvent.TARGET_FAILED, certificate=listed.name, why=str(error))
-        _note(listed.name, error, {"certificateName": listed.name}, services)
-        return "failed"
+        failed = error
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not hide the certificates behind this one
+        failed = unexpected(error)
+    log(LogEvent.TARGET_FAILED, certificate=listed.name, why=str(failed))
+    _note(listed.name, failed, {"certificateName": listed.name}, services)
+    return "failed"
 
 
 def _require_whole(found: Survey, services: Services) -> None:

@@ -342,3 +342,40 @@ def test_a_device_id_that_belongs_to_another_enrollment_by_now_begins_nothing():
 def test_a_breach_tells_it_too():
     world = contained()
     assert world.services.devices.find(DEVICE).registration_id == DEVICE
+
+
+@pytest.mark.parametrize("error", [KeyError("x509"), NotAllowed("403")], ids=["unexpected", "refused"])
+def test_a_device_whose_look_fails_takes_none_of_its_batch_along(error, monkeypatch):
+    """Else Event Hubs would bring the batch again, and those behind it would be left alone for their ten minutes."""
+    world = known(ahead())
+    identity = world.hub.identity
+
+    def failing(device_id):
+        if device_id == "dev-00":
+            raise error
+        return identity(device_id)
+
+    monkeypatch.setattr(world.hub, "identity", failing)
+    world.services.devices.know("dev-00", "dev-00", "")
+    records = [a_record({"deviceId": one}, time=world.clock().isoformat()) for one in ("dev-00", DEVICE)]
+    counts = take_batch(
+        [message(*records)], world.services, shuffle=lambda claims: claims.sort(key=lambda c: c.device_id)
+    )
+    assert (counts["failed"], counts["rolled_early"]) == (1, 1)
+
+
+def test_a_stranger_whose_look_fails_takes_none_of_its_batch_along(monkeypatch):
+    world = a_story()
+    registration = world.dps.registration
+
+    def failing(name):
+        if name == "dev-00":
+            raise KeyError("status")
+        return registration(name)
+
+    monkeypatch.setattr(world.dps, "registration", failing)
+    records = [a_record({"deviceId": one}, time=world.clock().isoformat()) for one in ("dev-00", "dev-99")]
+    counts = take_batch(
+        [message(*records)], world.services, shuffle=lambda claims: claims.sort(key=lambda c: c.device_id)
+    )
+    assert (counts["failed"], counts["not_ours"]) == (1, 1)

@@ -75,6 +75,22 @@ def test_one_certificate_that_fails_does_not_stop_the_others_and_is_named(error)
     assert sweep(world.services) == {"open": 2, "begun": 1}
 
 
+def test_one_that_fails_in_a_way_nobody_thought_of_does_not_stop_the_others_and_is_named():
+    world = a_fleet()
+    latest = world.vault.latest
+
+    def failing(name):
+        if name == "dev-02-cert":
+            raise KeyError("thumbprint")
+        return latest(name)
+
+    world.vault.latest = failing
+    assert sweep(world.services) == {"begun": 2, "failed": 1}
+    [refused] = world.services.ledger.refused_inputs()
+    assert (refused.subject, refused.announced) == ("dev-02-cert", True)
+    assert refused.reason.startswith("unexpected: KeyError at test_sweep_certificates.py:")
+
+
 def test_certificates_of_others_in_the_same_vault_are_said_once_and_left_alone():
     world = a_fleet()
     web = parse_certificate(a_certificate("www.example").der)
