@@ -5,11 +5,11 @@ is killed or lost in between, the next turn reads again: an identity that is gon
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.enrollment import Shown
-from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
+from shared.errors import NotAllowed, RolloverError, ServiceRefused, ServiceUnavailable, unexpected
 from shared.fleet import Work
 from shared.fleet_restore import given_up
 from shared.fleet_rows import LARGEST_BATCH, Device, Standing
@@ -27,56 +27,80 @@ GONE = "the hub has no identity"
 
 def evict(turn: Turn) -> Turned:
     """One turn of eviction: who is still there is deleted."""
-    shown, throttled, lane = _read(turn)
-    devices = _looked_at(turn, shown, GONE)
-    there = _to_go(devices, shown)
-    batch = turn.batch.with_devices(devices)
+    read = _read(turn)
+    devices = _looked_at(turn, read.shown, GONE)
+    there = _to_go(devices, read.shown)
+    batch = turn.batch.with_devices(devices | read.odd)
     if not there:
-        return Turned(batch, lane, throttled=throttled)
+        return Turned(batch, read.lane, after=read.pause, throttled=read.throttled)
     try:
-        deleted, refused = _delete(turn, devices, there)
+        deleted, refused, late = _delete(turn, devices, there)
     except ServiceUnavailable as error:
-        return Turned(batch, Lane.EVICTIONS, throttled=error)
+        return Turned(batch, Lane.EVICTIONS, after=read.pause, throttled=error)
     return Turned(
         replace(batch.with_devices(deleted), refused=batch.refused + refused),
-        lane if throttled else Lane.EVICTIONS,
-        throttled=throttled,
+        read.lane if read.throttled else Lane.EVICTIONS,
+        after=read.pause,
+        throttled=read.throttled or late,
     )
 
 
 def check(turn: Turn) -> Turned:
     """One turn of reading back: who is there (again) is evicted, and looked for again."""
-    shown, throttled, lane = _read(turn)
-    devices = _looked_at(turn, shown, "read back: the hub has no identity")
-    back = _to_go(devices, shown)
+    read = _read(turn)
+    devices = _looked_at(turn, read.shown, "read back: the hub has no identity")
+    back = _to_go(devices, read.shown)
+    batch = turn.batch.with_devices(devices | read.odd)
     if not back:
-        return Turned(turn.batch.with_devices(devices), lane, throttled=throttled)
+        return Turned(batch, read.lane, after=read.pause, throttled=read.throttled)
     try:
-        deleted, _ = _delete(turn, devices, back)
+        deleted, _, late = _delete(turn, devices, back)
     except ServiceUnavailable as error:
-        return Turned(turn.batch.with_devices(devices), Lane.EVICTIONS, throttled=error)
+        return Turned(batch, Lane.EVICTIONS, after=read.pause, throttled=error)
     # Only what is read back counts here: deleted is not gone.
     again = {
         device_id: _tried(replace(one, standing=Standing.OPEN, tries=devices[device_id].tries), "it came back")
         for device_id, one in deleted.items()
     }
-    batch = turn.batch.with_devices(devices | again)
-    return Turned(batch, lane, after=AGAIN, throttled=throttled)
+    lane = read.lane if read.throttled else Lane.EVICTIONS if late else read.lane
+    return Turned(batch.with_devices(again), lane, after=AGAIN, throttled=read.throttled or late)
 
 
-def _read(turn: Turn) -> tuple[dict[str, Shown | None], ServiceUnavailable | None, Lane]:
+@dataclass
+class _Read:
+    """What a turn has read, and what it could not."""
+
+    lane: Lane
+    shown: dict[str, Shown | None] = field(default_factory=dict)
+    odd: dict[str, Device] = field(default_factory=dict)
+    """Devices, by ID, that failed by themselves: none may keep the others of its batch at the hub."""
+    throttled: ServiceUnavailable | None = None
+
+    @property
+    def pause(self) -> timedelta:
+        """Before what failed is tried again."""
+        return AGAIN if self.odd else timedelta()
+
+
+def _read(turn: Turn) -> _Read:
     """The open devices as the hub shows them, as far as it lets us; the rest is for the next turn."""
     most = LARGEST_BATCH >> min(turn.batch.refused, 6)
-    shown: dict[str, Shown | None] = {}
+    read = _Read(Lane.TWIN_READS if turn.head.work is Work.CHECK else Lane.EVICTIONS)
     for device in turn.batch.open:
         try:
-            shown[device.device_id] = turn.services.hub.shown(device.device_id)
+            read.shown[device.device_id] = turn.services.hub.shown(device.device_id)
         except ServiceUnavailable as error:
-            return shown, error, Lane.TWIN_READS
-        if sum(one is not None for one in shown.values()) == most:
+            read.lane, read.throttled = Lane.TWIN_READS, error
+            break
+        except NotAllowed:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this device's alone
+            why = str(error if isinstance(error, RolloverError) else unexpected(error))
+            read.odd[device.device_id] = _tried(device, f"its identity cannot be read: {why}")
+        if sum(one is not None for one in read.shown.values()) == most:
             # A call that was refused as a whole is tried with half as many, so that one bad device is found.
             break
-    return shown, None, Lane.TWIN_READS if turn.head.work is Work.CHECK else Lane.EVICTIONS
+    return read
 
 
 def _looked_at(turn: Turn, shown: Mapping[str, Shown | None], why: str) -> dict[str, Device]:
@@ -121,8 +145,11 @@ def _not_of_the_group(turn: Turn, device: Device, found: Shown) -> str | None:
     return None
 
 
-def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tuple[dict[str, Device], int]:
-    """Keep the twins, delete the identities: how each stands then, and whether the call was refused as a whole."""
+def _delete(
+    turn: Turn, devices: Mapping[str, Device], there: list[Shown]
+) -> tuple[dict[str, Device], int, ServiceUnavailable | None]:
+    """Keep the twins, delete the identities: how each stands then, whether the call was refused as a whole, and
+    whether the hub throttled some of them, which it also does one by one."""
     services, now = turn.services, turn.services.now()
     new = _newcomers(turn, [devices[one.device_id] for one in there])
     kept = [
@@ -136,9 +163,9 @@ def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tu
         raise
     except ServiceRefused as error:
         if len(there) > 1:
-            return {}, 1
+            return {}, 1, None
         failed = {there[0].device_id: str(error)}
-    after = {}
+    after, late = {}, None
     for one in there:
         device, code = devices[one.device_id], failed.get(one.device_id)
         if code is None:
@@ -146,10 +173,10 @@ def _delete(turn: Turn, devices: Mapping[str, Device], there: list[Shown]) -> tu
         elif code == "DeviceNotFound":
             after[one.device_id] = device.ended(Standing.DONE, GONE)
         elif code.startswith("Throttl"):
-            after[one.device_id] = device
+            after[one.device_id], late = device, ServiceUnavailable(f"the hub throttles: {code}")
         else:
             after[one.device_id] = _tried(device, f"the hub did not delete it: {code}")
-    return after, 0
+    return after, 0, late
 
 
 def _newcomers(turn: Turn, devices: Iterable[Device]) -> set[str]:

@@ -60,7 +60,13 @@ def _each(turn: Turn, kept: Mapping[str, Kept]) -> Iterator[Device]:
         if one is None or one.twin is None:
             yield device.ended(Standing.DONE, device.why or BACK)
             continue
-        shown = turn.services.hub.shown(device.device_id)
+        try:
+            shown = turn.services.hub.shown(device.device_id)
+        except NotAllowed:
+            raise
+        except ServiceRefused as error:
+            yield _tried(device, f"the hub does not show it: {error}")
+            continue
         if shown is not None and shown.enabled:
             yield _put_back(device, one, shown, turn)
         else:
@@ -77,10 +83,13 @@ def _put_back(device: Device, kept: Kept, shown: Shown, turn: Turn) -> Device:
     except NotAllowed:
         raise
     except ServiceRefused as error:
-        tried = replace(device, tries=device.tries + 1)
-        why = f"it is back, and the hub does not take its twin: {error}"
-        return tried.ended(Standing.LEFT, why) if tried.tries >= MOST_TRIES else tried
+        return _tried(device, f"it is back, and the hub does not take its twin: {error}")
     return device.ended(Standing.DONE, BACK)
+
+
+def _tried(device: Device, why: str) -> Device:
+    tried = replace(device, tries=device.tries + 1)
+    return tried.ended(Standing.LEFT, why) if tried.tries >= MOST_TRIES else tried
 
 
 def _not_back(device: Device, turn: Turn) -> Device:

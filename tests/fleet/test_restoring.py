@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.enrollment import Twin
+from shared.enrollment import Shown, Twin
 from shared.errors import NotAllowed, ServiceRefused, ServiceUnavailable
 from shared.fleet import Work
 from shared.rollover import Outcome
@@ -157,6 +157,25 @@ def test_one_twin_that_the_hub_refuses_holds_up_no_other() -> None:
     fleet.begin(Work.RESTORE)
     progress = fleet.finish(timedelta(hours=2))
     assert (progress.done, progress.stragglers) == (39, (bad,))
+    assert restored(fleet) == {*names(40)} - {bad}
+    assert owed(fleet) == [bad]
+
+
+def test_one_device_that_the_hub_does_not_show_holds_up_no_other() -> None:
+    fleet = an_evicted_fleet(40)
+    come_back(fleet, names(40))
+    hub, bad = fleet.world.hub, names(40)[7]
+    whole = hub.shown
+
+    def shown(device_id: str) -> Shown | None:
+        if device_id == bad:
+            raise ServiceRefused("400 ArgumentInvalid")
+        return whole(device_id)
+
+    hub.shown = shown  # type: ignore[method-assign]
+    fleet.begin(Work.RESTORE)
+    progress = fleet.finish(timedelta(hours=2))
+    assert (progress.done, progress.stragglers, progress.halted) == (39, (bad,), None)
     assert restored(fleet) == {*names(40)} - {bad}
     assert owed(fleet) == [bad]
 

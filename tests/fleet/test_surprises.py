@@ -19,14 +19,14 @@ class OddError(Exception):
 
 
 def a_fleet_with_an_odd_device() -> Fleet:
-    """Whoever reads it meets a surprise; the host counts it as a failed invocation and goes on."""
+    """Whoever deletes it meets a surprise; the host counts it as a failed invocation and goes on."""
     fleet = a_fleet(250)
-    shown, deliver = fleet.world.hub.shown, fleet.host.deliver
+    delete, deliver = fleet.world.hub.delete_many, fleet.host.deliver
 
-    def odd(device_id):
-        if device_id == BAD:
+    def odd(found):
+        if BAD in [one.device_id for one in found]:
             raise OddError
-        return shown(device_id)
+        return delete(found)
 
     def invoked(*arguments):
         try:
@@ -34,7 +34,7 @@ def a_fleet_with_an_odd_device() -> Fleet:
         except OddError:
             return True  # the message comes back before the lease of the turn is over, and is ignored then
 
-    fleet.world.hub.shown = odd
+    fleet.world.hub.delete_many = odd
     fleet.host.deliver = invoked
     return fleet
 
@@ -52,14 +52,14 @@ def test_a_batch_that_fails_by_surprise_is_given_up_and_the_others_go_on(caplog)
 
 def test_a_turn_that_fails_now_and_then_is_tried_again():
     fleet = a_fleet(250)
-    shown, left = fleet.world.hub.shown, [SURPRISES - 1]
+    delete, left = fleet.world.hub.delete_many, [SURPRISES - 1]
     deliver = fleet.host.deliver
 
-    def odd(device_id):
-        if device_id == BAD and left[0]:
+    def odd(found):
+        if BAD in [one.device_id for one in found] and left[0]:
             left[0] -= 1
             raise OddError
-        return shown(device_id)
+        return delete(found)
 
     def invoked(*arguments):
         try:
@@ -67,7 +67,7 @@ def test_a_turn_that_fails_now_and_then_is_tried_again():
         except OddError:
             return True
 
-    fleet.world.hub.shown, fleet.host.deliver = odd, invoked
+    fleet.world.hub.delete_many, fleet.host.deliver = odd, invoked
     fleet.begin()
     assert fleet.finish().complete
 
