@@ -8,6 +8,8 @@ from shared.errors import BadInput
 
 LONGEST_TEXT = 500
 """It goes into the history, which is read by people."""
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""A moment before that is a slip of the pen."""
 
 
 def only(body: Mapping[str, Any], *names: str) -> None:
@@ -57,9 +59,10 @@ def time_of(body: Mapping[str, Any], name: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        told = moment.tzinfo is not None and moment.astimezone(UTC) >= EARLIEST
+    except (TypeError, ValueError, OverflowError):
+        told = False
+    if not told:
         raise BadInput(f"{name} must be a time in ISO 8601 with its offset, as in 2026-11-25T03:00:00Z")
     return moment.astimezone(UTC)
 

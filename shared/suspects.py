@@ -11,11 +11,15 @@ azure-iot-sdk-csharp#3360; facts of the field, idea 1 and its limits).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.enrollment import Member, Shown
 from shared.incident import Incident
 from shared.pins import Since
+
+CLOCKS = timedelta(minutes=5)
+"""How far apart the clocks may be that are compared: of whoever says when the theft was, of DPS, and of ours, by which
+it is noted what the hub pins. As much earlier counts as since the theft."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def scope_of(
 
 def is_suspect(member: Member, since: datetime) -> bool:
     """Whether a device registered, or somebody in its name, since a moment; one without a date may have."""
-    return member.last_updated is None or member.last_updated >= since
+    return member.last_updated is None or member.last_updated >= since - CLOCKS
 
 
 def is_newcomer(pinned: Since, since: datetime) -> bool:
@@ -81,7 +85,7 @@ def why_spared(shown: Shown, pinned: Since, incident: Incident) -> str | None:
     if not incident.suspects_only or incident.compromised_since is None or shown.authentication != "selfSigned":
         return None
     seen = [pinned.get(one) for one in shown.thumbprints()]
-    if not seen or not all(at is not None and at < incident.compromised_since for at in seen):
+    if not seen or not all(at is not None and at < incident.compromised_since - CLOCKS for at in seen):
         return None
     first = max(at for at in seen if at is not None)
     return f"left alone: the hub pins the leaf that it pinned on {first:%Y-%m-%d %H:%M:%SZ} already"

@@ -111,6 +111,9 @@ def test_a_call_that_evicts_more_takes_the_place_of_one_that_evicts_less(second:
         {"compromised_since": 1764000000},
         {"compromised_since": "2026-11-24T18:00:00"},
         {"compromised_since": (NOW + timedelta(minutes=1)).isoformat()},
+        {"compromised_since": "0001-01-01T00:00:00+05:00"},
+        {"compromised_since": "0001-01-01T00:00:00Z"},
+        {"compromised_since": "9999-12-31T23:59:59-14:00"},
     ],
 )
 def test_a_scope_with_a_slip_in_it_is_refused(members: dict[str, Any]):

@@ -8,11 +8,11 @@ import pytest
 from shared.enrollment import Member, Shown, Twin
 from shared.incident import Incident, Mode
 from shared.pins import merged
-from shared.suspects import count_since, is_newcomer, is_suspect, scope_of, why_spared
+from shared.suspects import CLOCKS, count_since, is_newcomer, is_suspect, scope_of, why_spared
 
 THEFT = datetime(2026, 11, 20, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-BEFORE = THEFT - timedelta(microseconds=1)
+BEFORE = THEFT - CLOCKS - timedelta(microseconds=1)
 OURS, THIEFS = "A" * 64, "B" * 64
 
 
@@ -49,7 +49,7 @@ def test_it_says_when_too_little_is_known_of_the_time_before(known_since: dateti
 
 @pytest.mark.parametrize(
     ("updated", "suspect"),
-    [(None, True), (THEFT - timedelta(microseconds=1), False), (THEFT, True), (THEFT + HOUR, True)],
+    [(None, True), (BEFORE, False), (BEFORE + CLOCKS, True), (THEFT, True), (THEFT + HOUR, True)],
 )
 def test_who_registered_since_is_a_suspect_and_so_is_who_has_no_date(updated: datetime | None, suspect: bool):
     assert is_suspect(Member("pump-1", "pump-1", "assigned", updated, None), THEFT) is suspect
@@ -71,7 +71,14 @@ def test_registrations_are_counted_since_each_moment():
 def test_a_leaf_that_was_pinned_before_the_theft_is_spared():
     why = why_spared(shown(OURS, OURS), {OURS: BEFORE}, an_incident())
     assert why
-    assert "2026-11-20 02:59:59" in why
+    assert "2026-11-20 02:54:59" in why
+
+
+def test_a_thief_who_was_quick_is_not_spared_because_a_clock_is_slow():
+    """He registered a minute after the theft, DPS noted that by its clock and we what the hub pins by ours."""
+    by_slow_clock = THEFT + timedelta(minutes=1) - timedelta(minutes=3)
+    assert is_suspect(Member("pump-1", "pump-1", "assigned", by_slow_clock, None), THEFT)
+    assert why_spared(shown(THIEFS), {THIEFS: by_slow_clock}, an_incident()) is None
 
 
 @pytest.mark.parametrize(
