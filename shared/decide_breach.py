@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from shared import decide_recovery as recovery
 from shared.decide_recovery import ENABLE, REPLACE, RETRY
-from shared.enrollment import Enrollment, HubIdentity
+from shared.enrollment import HubIdentity
 from shared.eviction import EVICTION_PATIENCE, SOON, registered_since_enabled, wait_for_end
 from shared.exposure import (
     door_is_open,
@@ -72,17 +72,9 @@ def _broken(step: Step, rollover: Rollover, seen: Observation) -> Back | None:
         return Back(
             "the hub accepts a compromised certificate again: a registration was under way when the door was shut,"
             " or somebody wrote the identity",
-            _where_evicting_begins(rollover, seen.enrollment),
+            Step.REMOVE_HUB_REGISTRATION,
         )
     return None
-
-
-def _where_evicting_begins(rollover: Rollover, enrollment: Enrollment | None) -> Step:
-    """The hub is emptied while DPS admits nobody: else the device, with a certificate that is good, registers and
-    connects again within the time that a containment must be seen to hold, and nobody can tell it from the thief.
-    """
-    admits = rollover.plan is Plan.BREACH and enrollment is not None and enrollment.enabled
-    return Step.DISABLE_ENROLLMENT if admits else Step.REMOVE_HUB_REGISTRATION
 
 
 def _entry_is_missing(rollover: Rollover, seen: Observation) -> bool:
@@ -109,6 +101,19 @@ def _disable_enrollment(rollover: Rollover, _incident: Incident, seen: Observati
 
 
 def _remove_hub_registration(rollover: Rollover, incident: Incident, seen: Observation, _policy: Policy) -> Verdict:
+    """Evict first; what is evicted stays so only while DPS admits nobody. Else the device, with a certificate that is
+    good, is connected again before a containment was seen to hold, and nobody can tell it from the thief.
+    """
+    verdict = _evict(rollover, incident, seen)
+    if rollover.plan is not Plan.BREACH or seen.enrollment is None or not seen.enrollment.enabled:
+        return verdict
+    opened_again = rollover.acts > 0 and seen.identity is not None and seen.identity.enabled
+    if opened_again or isinstance(verdict, AlreadyDone):
+        return Back("DPS admits the device: it would be at the hub again before anybody looks", Step.DISABLE_ENROLLMENT)
+    return verdict
+
+
+def _evict(rollover: Rollover, incident: Incident, seen: Observation) -> Verdict:
     identity = seen.identity
     if identity is None:
         return AlreadyDone(f"the hub has no identity {rollover.device_id}")
@@ -116,8 +121,6 @@ def _remove_hub_registration(rollover: Rollover, incident: Incident, seen: Obser
         return _replace_at_hub(rollover, incident, seen, identity)
     if not pins_compromised(rollover, identity) and not identity.connected:
         return AlreadyDone("the hub identity accepts no compromised certificate and has no session")
-    if (begins := _where_evicting_begins(rollover, seen.enrollment)) is not Step.REMOVE_HUB_REGISTRATION:
-        return Back("DPS admits the device, and a registration may open the hub identity again", begins)
     if identity.enabled and identity.authentication in _CAN_BE_DISABLED:
         return Act("the hub identity is disabled: that ends its session and every new connect is refused", _DISABLE)
     if incident.mode is Mode.DISABLE:
@@ -168,8 +171,7 @@ def _verify_containment(rollover: Rollover, incident: Incident, seen: Observatio
         )
     identity = seen.identity
     if identity is not None and identity.enabled and old_session(rollover, seen):
-        begins = _where_evicting_begins(rollover, seen.enrollment)
-        return Back("the hub has a session that may be a compromised certificate's", begins)
+        return Back("the hub has a session that may be a compromised certificate's", Step.REMOVE_HUB_REGISTRATION)
     if found := exposures(rollover, seen):
         why = f"not contained yet: {'; '.join(found)}"
         return Wait(why, pace(rollover, why, seen.now, SOON))

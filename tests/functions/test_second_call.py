@@ -148,3 +148,20 @@ def test_a_device_that_comes_back_before_the_second_look_is_not_thrown_out_again
     after = the_rollover(world)
     assert (after.status, after.contained, after.backs) == ("done", True, 0), reasons(world)
     assert world.hub.identities[DEVICE].primary == NEW_256
+
+
+def test_what_opens_the_hub_again_while_the_device_is_waited_for_is_evicted_behind_a_shut_door():
+    """DPS admits the device by then, so it would be back before the eviction is read back twice."""
+    world = a_plant()
+    breach(world)
+    until_contained(world)
+    assert the_rollover(world).next_step is Step.RESTORE_TWIN
+    world.hub = _HubOfAnEagerDevice(world)
+    world.hub.put(DEVICE, OLD_256, OLD_256, connected=True)
+    for _ in range(5):
+        world.clock.time = max(world.clock.time, the_rollover(world).due_at or world.clock.time)
+        resume_due(world.services)
+        deliver_all(world)
+    after = the_rollover(world)
+    assert (after.status, after.contained, after.backs) == ("done", True, 2), reasons(world)
+    assert world.hub.identities[DEVICE].primary == NEW_256
