@@ -34,10 +34,10 @@ def retire_outgoing(rollover: Rollover, seen: Observation, act: Act, services: S
     if rollover.plan.of_group:
         group_effects.clear_slots(seen, act, services)
         return
-    if seen.enrollment is None or rollover.incoming is None:
+    if rollover.incoming is None or (seen.enrollment is None and not rollover.member_of):
         raise NotFound("the enrollment that was just read")
     leaving = [one.sha256_thumbprint for one in rollover.leaving]
-    if any(seen.enrollment.holds(one) for one in leaving):
+    if seen.enrollment is not None and any(seen.enrollment.holds(one) for one in leaving):
         services.provisioning.replace(seen.enrollment, seen.enrollment.body_without(*leaving))
     elif seen.identity is not None:
         incoming = rollover.incoming.sha256_thumbprint

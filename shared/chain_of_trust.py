@@ -1,4 +1,5 @@
-"""Whether a group may trust a certificate: a CA able to sign, and one that DPS can follow to a verified CA. Pure.
+"""Whether a group may trust a certificate: a CA able to sign, and one that DPS can follow to a verified CA; and whether
+it admits a device by the certificate that the device has. Pure.
 
 DPS admits a device of a group when its chain reaches the group's anchor and, at the anchor or above, a CA certificate
 of the DPS that is *verified* (azure-docs#74403, azure-iot-sdk-c#437). Nothing of that is said when the anchor is put
@@ -18,7 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from shared.authority import DpsCertificate
-from shared.certificate import Certificate, Outgoing, is_same, problems_of_key
+from shared.certificate import Certificate, Outgoing, is_among, is_same, problems_of_key
+from shared.enrollment import Enrolled
 from shared.issuing import issued_by
 
 BROKEN_HASHES = (hashes.MD5, hashes.SHA1)
@@ -144,6 +146,47 @@ def _weakly_signed(certificate: x509.Certificate) -> list[str]:
     if isinstance(algorithm, BROKEN_HASHES) and certificate.subject != certificate.issuer:
         return [f"it is signed over {algorithm.name.upper()}, which can be forged"]
     return []
+
+
+def path_of(certificate: Certificate, known: Sequence[Certificate]) -> list[Certificate]:
+    """The CA certificates above it, the next one first, as far as they are among those that are known."""
+    path: list[Certificate] = []
+    below = certificate
+    while above := next((one for one in known if one not in path and issued_by(below, one)), None):
+        path.append(above)
+        below = above
+    return path
+
+
+def problems_of_chain(
+    leaf: Certificate, known: Sequence[Certificate], anchors: Sequence[Enrolled], trust: Trust
+) -> list[str]:
+    """Every reason why a group that trusts ``anchors`` would not admit a device by ``leaf``; empty when it would, as
+    far as is known. ``known`` are CA certificates that may be above it, for DPS gives none back.
+    """
+    return problems_of_path(path_of(leaf, known), anchors, trust)
+
+
+def problems_of_path(path: Sequence[Certificate], anchors: Sequence[Enrolled], trust: Trust) -> list[str]:
+    """The same, by the CA certificates above the leaf, the next one first."""
+    if not path:
+        return ["the vault has no CA certificate that issued it: see the tag rollover-ca"]
+    at = next((number for number, one in enumerate(path) if is_among(one, anchors)), None)
+    if at is None:
+        trusted = " and ".join(one.subject or one.sha1_thumbprint for one in anchors) or "nothing"
+        return [
+            f"the group trusts {trusted}, and not the CA certificate {path[-1].subject} (SHA-256"
+            f" {path[-1].sha256_thumbprint}) above it"
+        ]
+    dead = [f"of {one.subject} above it: {why}" for one in path[: at + 1] for why in _out_of_date(one, trust)]
+    return dead + [f"of {path[at].subject}, which the group trusts: {why}" for why in _unverified(path[at], trust)]
+
+
+def _unverified(anchor: Certificate, trust: Trust) -> list[str]:
+    if not trust.by_reference:
+        return missing_links(anchor, trust)
+    named = any(one.verified and is_same(one, anchor) for one in trust.authorities)
+    return [] if named else ["it is not verified in the DPS: verify it"]
 
 
 def renews(incoming: Certificate, outgoing: Outgoing) -> bool:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from shared.announce import announce_once
 from shared.authority import DpsCertificate
-from shared.drift import Drift, Finding, drifts, group_drifts, is_compared
+from shared.drift import Drift, Finding, drifts, group_drifts, is_compared, left_by
 from shared.errors import RolloverError, ServiceUnavailable
 from shared.events import Lifecycle, LogEvent, log
 from shared.rollover import Rollover
@@ -80,9 +80,9 @@ class _Authorities:
 
 def _compare(partition: str, authorities: _Authorities, services: Services) -> None:
     rollovers = services.ledger.rollovers_in(partition)
-    if not rollovers or not is_compared(rollovers[-1]) or rollovers[-1].acts_now(services.now()):
+    last = left_by(rollovers)
+    if last is None or not is_compared(last) or rollovers[-1].acts_now(services.now()):
         return
-    last = rollovers[-1]
     if last.group_id:
         group = services.provisioning.group(last.group_id)
         by_name = group is not None and group.by_reference

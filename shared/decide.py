@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from shared import decide_breach, decide_expiry, decide_group, decide_group_breach
+from shared import decide_breach, decide_expiry, decide_group, decide_group_breach, decide_member
 from shared.plans import Plan, Step
 from shared.rollover import Rollover
 from shared.seen import Observation, Policy, Sources
@@ -20,12 +20,16 @@ def looks_at(step: Step, plan: Plan) -> Sources:
     """What a step has to read before it can decide."""
     if plan.of_group:
         return decide_group.LOOKS_AT[step] if plan.expires else decide_group_breach.LOOKS_AT[step]
+    if plan is Plan.MEMBER_EXPIRY:
+        return decide_member.LOOKS_AT[step]
     return decide_expiry.LOOKS_AT[step] if plan.expires else decide_breach.LOOKS_AT[step]
 
 
 def _of_plan(plan: Plan) -> Callable[[Step, Rollover, Observation, Policy], Verdict]:
     if plan.of_group:
         return decide_group.decide_step if plan.expires else decide_group_breach.decide_step
+    if plan is Plan.MEMBER_EXPIRY:
+        return decide_member.decide_step
     return decide_expiry.decide_step if plan.expires else decide_breach.decide_step
 
 

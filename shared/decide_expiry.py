@@ -8,15 +8,15 @@ register; postconditions are about content ("no slot holds X"), never about empt
 slot into the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from shared.certificate import problems_of_successor
 from shared.decide_issuance import ask_before_expiry
-from shared.enrollment import Enrolled, Enrollment, HubIdentity, Slot, why_not_ours
+from shared.enrollment import Enrolled, Enrollment, HubIdentity, Registration, Slot, why_not_ours
 from shared.pacing import job_patience, patience
 from shared.plans import Step
-from shared.rollover import Rollover
+from shared.rollover import Incoming, Rollover
 from shared.seen import Observation, Policy, Sources, VaultVersion
 from shared.verdict import Act, AlreadyDone, Back, NeedsPerson, Refuse, Verdict, Wait
 
@@ -75,13 +75,16 @@ def _issue_certificate(rollover: Rollover, seen: Observation, policy: Policy) ->
     if latest is None:
         return Refuse(f"the vault holds no certificate {rollover.certificate_name!r}")
     if latest.certificate.sha256_thumbprint != rollover.outgoing.sha256_thumbprint:
-        return _accept_or_refuse(latest, rollover, seen.now, policy) or AlreadyDone(
+        return refusal_of(latest, rollover, seen.now, policy) or AlreadyDone(
             f"the vault holds version {latest.version}, valid until {latest.certificate.not_after:%Y-%m-%d}"
         )
     return ask_before_expiry(rollover, seen)
 
 
-def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, policy: Policy) -> Refuse | None:
+def refusal_of(
+    latest: VaultVersion, rollover: Rollover, now: datetime, policy: Policy, more: Sequence[str] = ()
+) -> Refuse | None:
+    """Why the vault's latest version cannot take over, with ``more`` that was found; None when it can."""
     problems = [] if latest.enabled else ["it is disabled"]
     problems += problems_of_successor(
         latest.certificate,
@@ -90,6 +93,7 @@ def _accept_or_refuse(latest: VaultVersion, rollover: Rollover, now: datetime, p
         now=now,
         skew=policy.clock_skew,
     )
+    problems += more
     if problems:
         return Refuse(
             f"version {latest.version} of the vault's certificate {rollover.certificate_name!r} cannot take over: "
@@ -110,7 +114,7 @@ def _upload_secondary(rollover: Rollover, seen: Observation, policy: Policy) -> 
             f"the vault has a newer version, {latest.version}, than {incoming.version}",
             Step.ISSUE_CERTIFICATE,
         )
-    if refusal := _accept_or_refuse(latest, rollover, seen.now, policy):
+    if refusal := refusal_of(latest, rollover, seen.now, policy):
         return refusal
     if not enrollment.holds(rollover.outgoing.sha256_thumbprint):
         return Refuse(
@@ -140,16 +144,22 @@ def _may_overwrite(occupant: Enrolled, enrollment: Enrollment, rollover: Rollove
     # A slot that repeats the other's certificate is a mirror made by DPS, not a second certificate.
     mirrored = len(enrollment.slots_holding(occupant.sha256_thumbprint)) > 1
     # A superseded certificate that still lives may be what a device fell back to, if it registered meanwhile.
-    idle = _registered_since_start(rollover, enrollment) is None
+    idle = _registered_since_start(rollover, enrollment.registration) is None
     superseded = occupant.sha256_thumbprint == rollover.replaces and idle
     return mirrored or occupant.not_after <= now or superseded
 
 
 def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:
-    incoming, identity, enrollment = rollover.incoming, seen.identity, seen.enrollment
-    if incoming is None or enrollment is None:
+    if rollover.incoming is None or seen.enrollment is None:
         return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
-    if has_moved(rollover, enrollment, identity):
+    return stage(rollover, rollover.incoming, seen.enrollment.registration, seen.identity)
+
+
+def stage(
+    rollover: Rollover, incoming: Incoming, registration: Registration | None, identity: HubIdentity | None
+) -> Verdict:
+    """What makes the hub accept both certificates; the same for every device, whatever admits it at DPS."""
+    if has_moved(rollover, registration, identity):
         return AlreadyDone("the device is on the incoming certificate already")
     if identity is None:
         return AlreadyDone("the device has no hub identity yet; its first registration makes one")
@@ -175,7 +185,7 @@ def _stage_hub_thumbprint(rollover: Rollover, seen: Observation) -> Verdict:
     return Act("the hub identity is to accept the outgoing and the incoming certificate")
 
 
-def has_moved(rollover: Rollover, enrollment: Enrollment, identity: HubIdentity | None) -> bool:
+def has_moved(rollover: Rollover, registration: Registration | None, identity: HubIdentity | None) -> bool:
     """Whether the cloud itself shows the device on the incoming certificate, through a registration.
 
     DPS writes the presented certificate's thumbprint into *both* hub slots (azure-iot-sdk-java#1220), while our
@@ -190,12 +200,11 @@ def has_moved(rollover: Rollover, enrollment: Enrollment, identity: HubIdentity 
     accepts_outgoing = identity.holds(outgoing.sha1_thumbprint, outgoing.sha256_thumbprint)
     if rollover.on_incoming_at_start and not accepts_outgoing:
         return True
-    registered = _registered_since_start(rollover, enrollment)
+    registered = _registered_since_start(rollover, registration)
     return registered is not None and (not accepts_outgoing or registered > outgoing.not_after)
 
 
-def _registered_since_start(rollover: Rollover, enrollment: Enrollment) -> datetime | None:
-    record = enrollment.registration
+def _registered_since_start(rollover: Rollover, record: Registration | None) -> datetime | None:
     registered = record.last_updated if record and record.status == "assigned" else None
     if registered is None or (rollover.baseline is not None and registered <= rollover.baseline):
         return None
@@ -203,13 +212,22 @@ def _registered_since_start(rollover: Rollover, enrollment: Enrollment) -> datet
 
 
 def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
-    incoming, identity, enrollment = rollover.incoming, seen.identity, seen.enrollment
+    incoming, enrollment = rollover.incoming, seen.enrollment
     if incoming is None or enrollment is None:
         return Back("no incoming certificate is chosen", Step.ISSUE_CERTIFICATE)
-    if has_moved(rollover, enrollment, identity):
-        return AlreadyDone("the hub identity shows the incoming certificate through a registration")
+    if has_moved(rollover, enrollment.registration, seen.identity):
+        return AlreadyDone(MOVED)
     if not enrollment.holds(incoming.sha256_thumbprint):
         return _taken_out()
+    return ask(rollover, incoming, enrollment.registration, seen)
+
+
+MOVED = "the hub identity shows the incoming certificate through a registration"
+
+
+def ask(rollover: Rollover, incoming: Incoming, registration: Registration | None, seen: Observation) -> Verdict:
+    """What makes a device register again that has not moved, and that DPS admits with the incoming certificate."""
+    identity = seen.identity
     if incoming.not_after <= seen.now:
         return Refuse("the incoming certificate expired before the device took it", NEW_VERSION)
     if identity is None:
@@ -228,7 +246,7 @@ def _invoke_reprovision_job(rollover: Rollover, seen: Observation) -> Verdict:
             patience(rollover, seen.now),
             next_step=BRING_ONLINE,
         )
-    registered = _registered_since_start(rollover, enrollment) is not None
+    registered = _registered_since_start(rollover, registration) is not None
     unclear = registered or seen.now >= rollover.outgoing.not_after
     return Act(
         "the device is asked to register again with its new certificate",
@@ -264,7 +282,7 @@ def _delete_primary(rollover: Rollover, seen: Observation, policy: Policy) -> Ve
             "the incoming certificate has expired; deleting the outgoing one would lock the device out",
             "issue a new version of the certificate in the vault; the next sweep rolls to it",
         )
-    if not has_moved(rollover, enrollment, identity):
+    if not has_moved(rollover, enrollment.registration, identity):
         return Back("the device is no longer seen on the incoming certificate", Step.INVOKE_REPROVISION_JOB)
     if not policy.retire_when_moved and seen.now < outgoing.not_after:
         return Wait(

@@ -51,10 +51,19 @@ def is_compared(last: Rollover) -> bool:
     return last.outcome is Outcome.DONE or last.contained or (last.plan.expires and last.outcome is not None)
 
 
+def left_by(rollovers: Sequence[Rollover]) -> Rollover | None:
+    """The last of a target's rollovers that may have left something to compare.
+
+    What rolls a group's device leaves nothing: no slot holds its certificate, and its group may bring it another one at
+    any time. What kept the device out, or let it in, before that is meant to stay.
+    """
+    return next((one for one in reversed(rollovers) if one.plan is not Plan.MEMBER_EXPIRY), None)
+
+
 def drifts(rollovers: Sequence[Rollover], enrollment: Enrollment | None, shown: Shown | None) -> list[Drift]:
     """What is not as the last rollover left it, the worst first; ``rollovers`` are all of the target, oldest first."""
-    last = rollovers[-1]
-    if not is_compared(last):
+    last = left_by(rollovers)
+    if last is None or not is_compared(last):
         return []
     compromised = _compromised(rollovers)
     found = list(_compromised_back(compromised, last.target, enrollment, shown))

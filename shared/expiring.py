@@ -7,6 +7,7 @@ from typing import Any
 from shared.errors import BadInput, RolloverError
 from shared.events import LogEvent, log
 from shared.horizon import PATIENCE, Expiry, Fate, Kind, as_ended, horizon, is_urgent, is_waiting_for_sweep
+from shared.horizon_members import horizon_of_members
 from shared.paging import PAGING, page
 from shared.services import Services
 from shared.survey import Survey
@@ -23,8 +24,9 @@ MOST_LINES = 100
 
 def look_ahead(found: Survey, services: Services) -> list[Expiry]:
     """Every certificate that something trusts, soonest end first, and what becomes of it."""
-    now = services.now()
-    expiries = horizon(found, now, services.settings.due, _refused(services))
+    now, due, refused = services.now(), services.settings.due, _refused(services)
+    expiries = horizon(found, now, due, refused) + horizon_of_members(found, now, due, refused)
+    expiries.sort(key=lambda one: one.order)
     waiting = [one for one in expiries if one.partition and is_waiting_for_sweep(one, now)]
     ended = {(one.partition, one.order): _as_ended(one, services) for one in waiting[:MOST_LOOKS]}
     return [ended.get((one.partition, one.order), one) for one in expiries]
@@ -68,6 +70,7 @@ def tell_horizon(found: Survey, services: Services) -> None:
             registration_id=one.name if one.kind is Kind.ENROLLMENT else None,
             group_id=one.name if one.kind is Kind.GROUP else None,
             ca_certificate=one.name if one.kind is Kind.AUTHORITY else None,
+            certificate=one.name if one.kind is Kind.MEMBER else None,
             ends=one.ends and one.ends.isoformat(),
             why=one.why,
         )

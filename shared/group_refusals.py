@@ -3,8 +3,8 @@
 A sweep notes devices of individual enrollments; those of a group are too many, and are listed only by a rollover of it.
 So DPS is asked: a device that registered and has no individual enrollment came through a group. Through which one DPS
 does not tell (its registration record names none, azure-rest iot-dps device-registration-state; recorded 2023), so what
-is looked at is every open rollover of a group. A group's device has its registration ID for its device ID (azure-docs
-concepts-service), unless a custom allocation gave it another: then it stays unknown.
+is looked at is every open rollover of a group, and that of the device itself. A group's device has its registration ID
+for its device ID (azure-docs concepts-service), unless a custom allocation gave it another: then it stays unknown.
 """
 
 import re
@@ -71,5 +71,7 @@ def _read(device_id: str, services: Services) -> KnownOfGroup:
     if services.provisioning.enrollment(device_id) is not None:
         return KnownOfGroup(registration, has_enrollment=True)
     identity = services.hub.identity(device_id)
-    open_ones = [one for one in services.ledger.open() if one.plan.of_group]
+    last = services.ledger.last(device_id)
+    own = [last] if last is not None and last.outcome is None else []
+    open_ones = own + [one for one in services.ledger.open() if one.plan.of_group]
     return KnownOfGroup(registration, identity=identity, rollovers=open_ones)

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     ENROLLMENT = "enrollment"
     GROUP = "enrollment_group"
     AUTHORITY = "ca_certificate"
+    MEMBER = "group_device"
+    """Nothing holds it: the group trusts its CA. Told where it is in the vault (``shared.horizon_members``)."""
 
 
 class Fate(StrEnum):
@@ -56,7 +58,8 @@ class Expiry:
 
     kind: Kind
     name: str
-    """Registration ID, group ID, or name of the CA certificate in the DPS."""
+    """Registration ID, group ID, or name of the CA certificate in the DPS; of a group's device that of its vault
+    certificate, for no list tells its registration ID."""
     slots: tuple[Slot, ...]
     sha1_thumbprint: str
     sha256_thumbprint: str
@@ -70,11 +73,11 @@ class Expiry:
     due_at: datetime | None = None
     rollover_id: str | None = None
     used_by: tuple[str, ...] = ()
-    """The groups that rest on a CA certificate of the DPS."""
+    """The groups that rest on a CA certificate of the DPS, or the group of a device."""
     verified: bool | None = None
     """Of a CA certificate of the DPS."""
     partition: str = ""
-    """The target's, in the ledger; empty of a CA certificate."""
+    """The target's, in the ledger; empty of a CA certificate, and of a group's device."""
 
     @property
     def order(self) -> tuple[str, str, str, str]:

@@ -30,6 +30,7 @@ from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
 from shared.events import LogEvent, log
+from shared.plans import Plan
 from shared.rollover import Rollover, group_partition, individual_partition, reported_compromised
 from shared.rows import (
     History,
@@ -81,10 +82,12 @@ class Table(Protocol):
         partition: str | None = None,
         due: str | None = None,
         is_open: bool = False,
+        given_up: str | None = None,
         after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
         open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open;
+        ``given_up``: only those of that plan that ended without being done, and in whose place none was put;
         ``after``: of partitions behind that one."""
 
 
@@ -241,6 +244,11 @@ class Ledger:
     def open(self) -> Iterator[Rollover]:
         """Every rollover that has not ended: one at most of each target."""
         return _readable(self._table.scan("rollover.", is_open=True))
+
+    def given_up(self, plan: Plan) -> Iterator[Rollover]:
+        """Every rollover of a plan that ended without being done, and is the last one of its target."""
+        found = _readable(self._table.scan("rollover.", given_up=plan.value))
+        return (one for one in found if (last := self._last(one.partition)) is not None and last.id == one.id)
 
     def targets(self, after: str, most: int) -> list[str]:
         """Partitions of the next targets behind the one called ``after``, in order."""

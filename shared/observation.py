@@ -8,7 +8,8 @@ from shared.enrollment import Enrollment, HubIdentity, Slot
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.escape import Route, escape_routes, holding
 from shared.group_observation import observe_group
-from shared.plans import Step
+from shared.member_observation import observe_member
+from shared.plans import Plan, Step
 from shared.ports import Tagged
 from shared.replacement import keys_of
 from shared.rollover import Rollover
@@ -25,6 +26,8 @@ def observe(step: Step, rollover: Rollover, services: Services) -> Observation:
     """
     if rollover.plan.of_group:
         return observe_group(step, rollover, services)
+    if rollover.plan is Plan.MEMBER_EXPIRY:
+        return observe_member(step, rollover, services)
     sources = looks_at(step, rollover.plan)
     tagged, keys = _in_vault(rollover, sources, services)
     latest = tagged.latest if tagged else None
@@ -117,6 +120,8 @@ def summary(seen: Observation) -> dict[str, Any]:
         shown["enabled"] = seen.enrollment.enabled
         if seen.enrollment.registration and seen.enrollment.registration.last_updated:
             shown["registered"] = seen.enrollment.registration.last_updated.isoformat()
+    if seen.registration and seen.registration.last_updated:
+        shown["registered"] = seen.registration.last_updated.isoformat()
     if seen.identity is not None:
         shown["hub"] = [seen.identity.primary, seen.identity.secondary]
         shown["hub_enabled"] = seen.identity.enabled

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from shared.decide_expiry import HANDS_OFF
 from shared.decide_issuance import UNSIGNED
+from shared.decide_member import LEFT_TO_GROUP
 from shared.plans import Step
 from shared.rollover import Rollover
 from shared.seen import Policy
@@ -47,7 +48,8 @@ OF_GROUPS = HOUR
 NOT_CONTAINED = 4 * HOUR
 """For the devices of a breach whose mode contains by their return: no more, whatever ``Policy.device_budget`` says."""
 LEAST = HOUR
-"""For the devices of a certificate that ends soon: half of what is left, but not less."""
+"""For the devices of a certificate that ends soon, and where one is left to its group's rollover, which is told of by
+itself: half of what is left, but not less."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def budget_ends(rollover: Rollover, step: Step, policy: Policy) -> datetime:
         for reason, budget in OF_REASONS.items():
             if reason in (rollover.waiting_for or ""):
                 return here + budget
+        if LEFT_TO_GROUP in (rollover.waiting_for or ""):
+            return here + max((ends - here) / 2, LEAST)
         if step in FOR_DEVICES:
             return here + max(min(policy.device_budget, (ends - here) / 2), LEAST)
         if step is Step.DELETE_PRIMARY and not policy.retire_when_moved:
@@ -113,6 +117,8 @@ def _advice(rollover: Rollover, step: Step) -> str:
         return f"enable it, or cancel the rollover: POST /api/rollovers/{rollover.id}/cancel"
     if UNSIGNED in waiting_for:
         return "sign the vault's certificate request and merge the answer; it goes on by itself"
+    if LEFT_TO_GROUP in waiting_for:
+        return "see to the rollover of its group (GET /api/rollovers?enrollment_group=...); it goes on by itself"
     return _ADVICE[step]
 
 

@@ -34,6 +34,8 @@ class Plan(StrEnum):
     """Why a rollover happens, which decides the order of its steps."""
 
     EXPIRY = "expiry"
+    MEMBER_EXPIRY = "member_expiry"
+    """A device that its enrollment group admits: its own certificate is replaced; no slot holds that."""
     BREACH = "breach"
     """Contain at once, then recover (modes remove and disable)."""
     BREACH_REPROVISION = "breach_reprovision"
@@ -59,7 +61,7 @@ class Plan(StrEnum):
     @property
     def expires(self) -> bool:
         """Whether a certificate is replaced because it nears its end: nobody may lose a connection."""
-        return self in (Plan.EXPIRY, Plan.GROUP_EXPIRY)
+        return self in (Plan.EXPIRY, Plan.MEMBER_EXPIRY, Plan.GROUP_EXPIRY)
 
     @property
     def of_group(self) -> bool:
@@ -74,6 +76,12 @@ PLANS: Mapping[Plan, tuple[Step, ...]] = {
         Step.STAGE_HUB_THUMBPRINT,
         Step.INVOKE_REPROVISION_JOB,  # while the outgoing certificate still connects
         Step.DELETE_PRIMARY,  # once the device was seen on the incoming one
+    ),
+    Plan.MEMBER_EXPIRY: (
+        Step.ISSUE_CERTIFICATE,  # under a CA that the group trusts
+        Step.STAGE_HUB_THUMBPRINT,
+        Step.INVOKE_REPROVISION_JOB,
+        Step.DELETE_PRIMARY,  # of the hub identity, where DPS has not replaced it there
     ),
     Plan.BREACH: (
         Step.DISABLE_ENROLLMENT,  # the door at DPS is shut with one write

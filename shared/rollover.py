@@ -47,7 +47,7 @@ class Rollover:
     id: str
     plan: Plan
     registration_id: str
-    """Of the individual enrollment; empty for a group."""
+    """Of the individual enrollment, or of a group's device; empty for a group."""
     device_id: str
     """Empty for a group."""
     certificate_name: str
@@ -71,6 +71,8 @@ class Rollover:
     """What a person asked for; None for the expiry plan."""
     group_id: str | None = None
     """The enrollment group, where that is the target."""
+    member_of: str | None = None
+    """The enrollment group that admits the device, where the target is one of a group's devices."""
     done: tuple[Step, ...] = ()
     acts: int = 0
     """How often the present step acted."""
@@ -118,7 +120,7 @@ class Rollover:
 
     @property
     def target(self) -> str:
-        """The registration ID of the enrollment, or the ID of the group."""
+        """The registration ID of the device, or the ID of the group."""
         return self.group_id or self.registration_id
 
     @property
@@ -194,7 +196,7 @@ class Rollover:
 
 
 def individual_partition(registration_id: str) -> str:
-    """The ledger's partition of an individual enrollment."""
+    """The ledger's partition of an individual enrollment, or of a group's device."""
     return f"individual.{registration_id.lower()}"
 
 

@@ -2,9 +2,11 @@
 
 A close look (``shared.starting``) reads certificate, enrollment, hub identity and ledger. The lists are enough to see
 that a certificate is well: it lies alone in its enrollment's slots, or is all that its group trusts, and is not near
-its end. Whatever they leave open is looked at.
+its end. Whatever they leave open is looked at. Of a group's device no slot tells: it is looked at near its end, and in
+turn with the others.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,9 +14,10 @@ from shared.certificate import is_near_expiry
 from shared.enrollment import Enrolled, Enrollment, why_not_ours
 from shared.group import Group, distinct, why_group_is_not_ours
 from shared.plans import Plan, Step
-from shared.rollover import Rollover
+from shared.rollover import Rollover, group_partition
 from shared.seen import Listed
 from shared.survey import Source, Survey
+from shared.tags import group_of
 from shared.target import Due
 
 
@@ -30,9 +33,9 @@ class Sight(StrEnum):
 
 def screen(listed: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
     """Whether a certificate of the vault must be looked at closely."""
+    if (ca := survey.ca_of_member(listed)) is not None:
+        return _screen_member(listed, ca, survey, now, due)
     partition = survey.ties.get(listed.name, "")
-    if not partition and listed.name in survey.leaves:
-        return Sight.CALM
     enrollment, group = survey.enrollments.get(partition), survey.groups.get(partition)
     if (rollover := survey.open.get(partition)) is not None:
         undone = Source.ENROLLMENTS not in survey.missing and is_undone(rollover, enrollment)
@@ -49,6 +52,51 @@ def screen(listed: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
     else:
         alone = group is not None and _is_all_that_is_trusted(listed, group, survey)
     return Sight.CALM if alone else Sight.CLOSE
+
+
+def _screen_member(listed: Listed, ca: Listed, survey: Survey, now: datetime, due: Due) -> Sight:
+    if listed.name in survey.members:
+        return Sight.OPEN
+    if is_left_to_group(listed, ca, survey):
+        return Sight.CALM
+    rolls = is_due(listed, now, due) and not ends_with_ca(listed, ca, now, due)
+    return Sight.CLOSE if rolls or listed.name in survey.given_up else Sight.CALM
+
+
+def is_left_to_group(listed: Listed, ca: Listed, survey: Survey) -> bool:
+    """Whether the group's open rollover is there to bring this device another certificate, or the group is disabled.
+
+    A version that began after the rollover did is one that it brought, as far as lists tell.
+    """
+    partition = group_partition(group_of(ca) or "")
+    group, rollover = survey.groups.get(partition), survey.open.get(partition)
+    if group is not None and not group.enabled:
+        return True
+    if rollover is None or (rollover.plan is Plan.GROUP_EXPIRY and Step.INVOKE_REPROVISION_JOB in rollover.done):
+        return False
+    return listed.starts is None or listed.starts < rollover.started_at
+
+
+def ends_with_ca(listed: Listed, ca: Listed, now: datetime, due: Due) -> bool:
+    """Whether a new certificate of a group's device would live no longer, for its CA ends too and is due itself."""
+    return listed.ends is not None and ca.ends is not None and ca.ends <= listed.ends and is_due(ca, now, due)
+
+
+def members_in_turn(survey: Survey, sights: Mapping[str, Sight], now: datetime) -> set[str]:
+    """Vault certificates of groups' devices that are looked at closely although nothing is seen of them: no list tells
+    what the device of one uses, so a new version whose event was lost shows only at the hub.
+
+    Another part each hour, so that all are seen within three days, or, of more than 7,200, in turn all the same.
+    """
+    calm = (one for one in survey.vault if sights[one.name] is Sight.CALM)
+    names = [one.name for one in calm if (ca := survey.ca_of_member(one)) and not is_left_to_group(one, ca, survey)]
+    part = min(max(len(names) // ROUND_HOURS + 1, LEAST_IN_TURN), MOST_IN_TURN, len(names))
+    first = int(now.timestamp()) // 3600 * part
+    return {names[(first + number) % len(names)] for number in range(part)}
+
+
+ROUND_HOURS, LEAST_IN_TURN, MOST_IN_TURN = 72, 10, 100
+"""A close look costs about five requests, one of them of the hub's registry, which takes 100 a minute."""
 
 
 def is_undone(rollover: Rollover, enrollment: Enrollment | None) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from shared.authority import DpsCertificate
 from shared.certificate import Certificate
-from shared.enrollment import Enrollment, HubIdentity, Removed, Twin
+from shared.enrollment import Enrollment, HubIdentity, Registration, Removed, Twin
 from shared.escape import Route
 from shared.fleet import FleetProgress
 from shared.group import Group
@@ -100,6 +100,12 @@ class Observation:
     """How far the step's work on the group's devices is; None while it is not begun."""
     users: tuple[str, ...] = ()
     """Other groups that trust a CA certificate of the DPS that is to be deleted, by it or through it."""
+    registration: Registration | None = None
+    """The registration record of a group's device; of an enrollment's it is in the enrollment."""
+    issuers: tuple[Certificate, ...] = ()
+    """CA certificates of the vault above a device's certificate, as its tags tell, the next one first."""
+    left_to: str = ""
+    """The rollover of its group that brings a device a new certificate, and how that stands; empty: none does."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.announce import announce, announce_once
 from shared.decide_expiry import BRING_ONLINE
-from shared.enrollment import Enrollment
+from shared.enrollment import Enrollment, Registration
 from shared.errors import Conflict, NotFound
 from shared.events import Lifecycle, LogEvent, log
 from shared.plans import Plan, Step
@@ -16,7 +16,7 @@ from shared.screening import is_undone
 from shared.selecting import device_of
 from shared.services import Services
 from shared.stepping import nudge_next
-from shared.tags import enrollment_of, group_of, group_of_leaf
+from shared.tags import ca_of_leaf, enrollment_of, group_of
 from shared.target import Begin, CannotBegin, NothingToDo, decide_start
 from shared.telemetry import tell_started
 from shared.tracing import beginning
@@ -56,10 +56,11 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
     if registration_id is None:
         return cannot(certificate_name, how, services)
     enrollment = services.provisioning.enrollment(registration_id)
-    if enrollment is None and (group_id := group_of_leaf(tagged, services.vault.latest)):
-        why = f"it is the certificate of a device of group {group_id}, renewed when its CA is rolled"
-        log(LogEvent.NOTHING_TO_DO, registration_id=registration_id, group_id=group_id, why=why)
-        return Started("nothing", why)
+    admitted_by_group = enrollment is None or not enrollment.enabled
+    if admitted_by_group and (ca := ca_of_leaf(tagged, services.vault.latest)):
+        from shared.member_starting import start_member_rollover  # it begins and goes on by what is below
+
+        return start_member_rollover(registration_id, enrollment, tagged, ca, cause, services, hint=hint)
     if enrollment is None:
         why = f"no individual enrollment {registration_id!r} in DPS ({how})"
         return cannot(certificate_name, why, services)
@@ -81,10 +82,10 @@ def start_rollover(certificate_name: str, cause: str, services: Services, *, hin
             why = f"the vault's latest version, {tagged.latest.version}, is one that was reported compromised"
             return cannot(certificate_name, why, services)
         case Begin():
-            if last is not None and _ended_alike(last, decision, tagged, enrollment, services.now()):
+            new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
+            if last is not None and ended_alike(last, new, tagged, enrollment.registration):
                 why = f"{last.id} ended as {last.status}: {last.outcome_reason}"
                 return Started("nothing", why, last.id)
-            new = _new_rollover(decision, tagged, enrollment, f"{cause} ({how})", services.now())
             return begin_new(new, last, decision.why, services, alone=not hint)
 
 
@@ -131,9 +132,9 @@ def _would_bring_back_compromised(begin: Begin, tagged: Tagged, enrollment: Enro
     return newest in services.ledger.compromised(enrollment.registration_id)
 
 
-def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrollment, now: datetime) -> bool:
-    """Whether the last rollover was this very one, and ended too recently to be worth another try."""
-    if last.plan is not Plan.EXPIRY or last.outgoing.sha256_thumbprint != begin.outgoing.sha256_thumbprint:
+def ended_alike(last: Rollover, new: Rollover, tagged: Tagged, registration: Registration | None) -> bool:
+    """Whether a device's last rollover was this very one, and ended too recently to be worth another try."""
+    if last.plan is not new.plan or last.outgoing.sha256_thumbprint != new.outgoing.sha256_thumbprint:
         return False
     newest = tagged.latest.certificate.sha256_thumbprint
     tried = last.incoming.sha256_thumbprint if last.incoming else last.outgoing.sha256_thumbprint
@@ -144,9 +145,9 @@ def _ended_alike(last: Rollover, begin: Begin, tagged: Tagged, enrollment: Enrol
     if last.ended_at is None:
         return False
     if last.next_action == BRING_ONLINE:
-        registered = enrollment.registration.last_updated if enrollment.registration else None
+        registered = registration.last_updated if registration else None
         return registered is None or registered <= last.ended_at  # as the person was told
-    return now - last.ended_at < TRY_AGAIN_AFTER
+    return new.started_at - last.ended_at < TRY_AGAIN_AFTER
 
 
 def _new_rollover(decision: Begin, tagged: Tagged, enrollment: Enrollment, cause: str, now: datetime) -> Rollover:

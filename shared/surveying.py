@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from shared.devices import Device
 from shared.errors import RolloverError
-from shared.rollover import group_partition, individual_partition
+from shared.plans import Plan
+from shared.rollover import Rollover, group_partition, individual_partition
 from shared.seen import Listed
 from shared.services import Services
 from shared.survey import Source, Survey
-from shared.tags import ENROLLMENT_TAG, group_of, group_of_leaf
+from shared.tags import ENROLLMENT_TAG, ca_of_leaf, group_of
 
 
 def survey(services: Services, notes: Mapping[str, Device]) -> Survey:
@@ -26,11 +27,15 @@ def survey(services: Services, notes: Mapping[str, Device]) -> Survey:
         except RolloverError as error:
             missing[source] = error
 
+    def given_up() -> Iterable[Rollover]:
+        return services.ledger.given_up(Plan.MEMBER_EXPIRY) if leaves else ()
+
     vault = tuple(read(Source.VAULT, services.vault.certificates))
+    leaves = _leaves(vault)
     return Survey(
         vault=vault,
         ties=_ties(vault, notes),
-        leaves=_leaves(vault),
+        leaves=leaves,
         enrollments={
             individual_partition(one.registration_id): replace(one, body={})
             for one in read(Source.ENROLLMENTS, services.provisioning.enrollments)
@@ -40,6 +45,7 @@ def survey(services: Services, notes: Mapping[str, Device]) -> Survey:
         },
         authorities=tuple(read(Source.AUTHORITIES, services.authorities.all)),
         open={one.partition: one for one in read(Source.LEDGER, services.ledger.open)},
+        given_up={one.certificate_name: one for one in read(Source.LEDGER, given_up)},
         missing=missing,
     )
 
@@ -56,9 +62,10 @@ def _ties(vault: Iterable[Listed], notes: Mapping[str, Device]) -> dict[str, str
     return ties
 
 
-def _leaves(vault: Iterable[Listed]) -> frozenset[str]:
+def _leaves(vault: Iterable[Listed]) -> dict[str, Listed]:
     by_name = {one.name: one for one in vault}
-    return frozenset(one.name for one in by_name.values() if group_of_leaf(one, by_name.get))
+    found = ((one.name, ca_of_leaf(one, by_name.get)) for one in by_name.values())
+    return {name: ca for name, ca in found if ca is not None}
 
 
 def note_devices(found: Survey, notes: Mapping[str, Device], services: Services) -> None:

@@ -14,7 +14,7 @@ from shared.announce import announce_once
 from shared.errors import BadInput, Misconfigured, RolloverError, ServiceRefused, Unsuitable, unexpected
 from shared.events import Lifecycle, LogEvent, log
 from shared.expiring import tell_horizon
-from shared.screening import Sight, screen
+from shared.screening import Sight, members_in_turn, screen
 from shared.seen import Listed
 from shared.services import Services
 from shared.starting import start_rollover
@@ -43,6 +43,7 @@ def sweep(services: Services, shuffle: Callable[[list[Listed]], None] = random.s
         raise error
     now, due = services.now(), services.settings.due
     sights = {listed.name: screen(listed, found, now, due) for listed in found.vault}
+    sights |= dict.fromkeys(members_in_turn(found, sights, now), Sight.CLOSE)
     outcomes = Counter(sight.value for sight in sights.values() if sight is not Sight.CLOSE)
     closely = [listed for listed in found.vault if sights[listed.name] is Sight.CLOSE]
     for listed in in_order(closely, now + due.window, shuffle):

@@ -41,18 +41,18 @@ def leaf_name(names: str, registration_id: str) -> str:
     return names.replace("*", re.sub(r"[^A-Za-z0-9-]", "-", registration_id))
 
 
-def group_of_leaf(leaf: Tagged | Listed, find: Callable[[str], Tagged | Listed | None]) -> str | None:
-    """The group whose devices' certificates this vault certificate is one of; None when it is of none, or its own tag
-    names an enrollment. ``find`` gives a vault certificate by its name."""
-    above: Tagged | Listed | None = leaf
+def ca_of_leaf[Found: (Tagged, Listed)](leaf: Found, find: Callable[[str], Found | None]) -> Found | None:
+    """The vault certificate of the group's CA, if this one is of one of the group's devices; None when it is of none,
+    or its own tag names an enrollment. ``find`` gives a vault certificate by its name."""
+    above: Found | None = leaf
     for _ in range(0 if leaf.tags.get(ENROLLMENT_TAG, "").strip() else LONGEST_CHAIN):
         name = above.tags.get(CA_TAG, "").strip() if above else ""
         above = find(name) if name else None
         if above is None:
             return None
         before, star, after = above.tags.get(LEAVES_TAG, "").strip().lower().partition("*")
-        if star and leaf.name.lower().startswith(before) and leaf.name.lower().endswith(after):
-            return group_of(above)
+        if star and group_of(above) and leaf.name.lower().startswith(before) and leaf.name.lower().endswith(after):
+            return above
     return None
 
 

@@ -100,14 +100,21 @@ def _not_manageable(enrollment: Enrollment, identity: HubIdentity | None, hub: s
     if not enrollment.certificates():
         return "the enrollment has no certificate in either slot"
     assigned = enrollment.registration.assigned_hub if enrollment.registration else None
-    if assigned and _host(assigned) != _host(hub):
-        return f"the device is assigned to the hub {assigned}; this deployment manages {_host(hub)}"
+    if reason := is_another_hub(assigned, hub):
+        return reason
     if identity is not None and identity.authentication != "selfSigned":
         return (
             f"the hub identity authenticates by {identity.authentication}, not by thumbprint (selfSigned);"
             " DPS did not make it"
         )
     return None
+
+
+def is_another_hub(assigned: str | None, hub: str) -> str | None:
+    """That DPS assigned a device to another hub than the one that this deployment manages; None when it did not."""
+    if not assigned or _host(assigned) == _host(hub):
+        return None
+    return f"the device is assigned to the hub {assigned}; this deployment manages {_host(hub)}"
 
 
 def _host(name: str) -> str:

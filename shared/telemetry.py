@@ -44,7 +44,7 @@ FIELDS: Mapping[LogEvent, tuple[str, ...]] = {
     LogEvent.ANNOUNCE_FAILED: ("rollover_id", "registration_id", "subject", "why"),
     LogEvent.TARGET_FAILED: ("certificate", "device_id", "target", "why"),
     LogEvent.SOURCE_UNREAD: ("source", "why"),
-    LogEvent.UNCOVERED: ("registration_id", "group_id", "ca_certificate", "ends", "why"),
+    LogEvent.UNCOVERED: ("registration_id", "group_id", "ca_certificate", "certificate", "ends", "why"),
     LogEvent.ROW_UNREADABLE: ("row", "why"),
     LogEvent.STORAGE_DOWN: (*_TOLD, "why"),
     LogEvent.BREACH_PREVIEWED: ("incident", "caller", "devices"),

@@ -77,7 +77,8 @@ class KnownOfGroup:
     """Whether it has an individual enrollment; then no group admits it."""
     identity: HubIdentity | None = None
     rollovers: Sequence[Rollover] = ()
-    """Open ones of enrollment groups. DPS does not tell through which group a device registered."""
+    """Open ones: the device's own, and those of enrollment groups. DPS does not tell through which group a device
+    registered."""
 
     @property
     def at_work(self) -> list[Rollover]:

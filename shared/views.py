@@ -153,6 +153,7 @@ def _shown(rollover: Rollover, services: Services) -> dict[str, Any]:
         "registration_id": rollover.registration_id or None,
         "device_id": rollover.device_id or None,
         "enrollment_group": rollover.group_id,
+        "member_of": rollover.member_of,
         "certificate_name": rollover.certificate_name,
         "cause": rollover.cause,
         "started_at": _iso(rollover.started_at),

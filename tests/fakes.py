@@ -125,12 +125,15 @@ class InMemoryTable:
         partition: str | None = None,
         due: str | None = None,
         is_open: bool = False,
+        given_up: str | None = None,
         after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
             if not key.startswith(prefix) or partition not in (None, where) or where <= after:
                 continue
             if is_open and not row["open"]:
+                continue
+            if given_up and (row["plan"] != given_up or row["open"] or row["status"] in ("done", "preempted")):
                 continue
             if due is None or (row["open"] and row["due_at"] <= due) or row["unpublished"]:
                 yield dict(row), str(version)

@@ -95,6 +95,7 @@ class StoredTable:
         partition: str | None = None,
         due: str | None = None,
         is_open: bool = False,
+        given_up: str | None = None,
         after: str = "",
     ) -> Iterator[tuple[Row, str]]:
         """Rows by key prefix, page after page, with ETags."""
@@ -116,6 +117,9 @@ class StoredTable:
             values["due"] = due
         if is_open:
             parts.append("open eq true")
+        if given_up is not None:
+            parts.append("plan eq @plan and open eq false and status ne 'done' and status ne 'preempted'")
+            values["plan"] = given_up
         yield from self._query(parts, values, None)
 
     def slice(

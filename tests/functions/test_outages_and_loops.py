@@ -252,7 +252,7 @@ def test_a_registration_that_failed_is_no_proof_of_a_move() -> None:
     world.clock.advance(timedelta(minutes=1))
     world.dps.registered(DEVICE)
     enrollment = world.dps.enrollment(DEVICE)
-    assert has_moved(rollover, enrollment, world.hub.identity(DEVICE))
+    assert has_moved(rollover, enrollment.registration, world.hub.identity(DEVICE))
     world.dps.registrations[DEVICE]["status"] = "failed"
     enrollment = world.dps.enrollment(DEVICE)
-    assert not has_moved(rollover, enrollment, world.hub.identity(DEVICE))
+    assert not has_moved(rollover, enrollment.registration, world.hub.identity(DEVICE))

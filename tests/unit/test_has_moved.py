@@ -63,17 +63,17 @@ CASES: dict[str, tuple[HubIdentity | None, datetime | None, bool]] = {
 @pytest.mark.parametrize(("identity", "registered", "moved"), CASES.values(), ids=CASES.keys())
 def test_a_move_is_seen_or_not_when(identity, registered, moved):
     rollover = a_rollover(Step.INVOKE_REPROVISION_JOB, baseline=BASELINE)
-    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=registered), identity) is moved
+    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=registered).registration, identity) is moved
 
 
 def test_a_registration_at_the_very_time_of_the_baseline_is_the_one_from_before():
     rollover = a_rollover(Step.INVOKE_REPROVISION_JOB, baseline=LATER)
-    assert not has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER), an_identity(NEW, NEW))
+    assert not has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER).registration, an_identity(NEW, NEW))
 
 
 def test_any_registration_is_one_since_the_start_for_a_device_that_had_never_registered():
     rollover = a_rollover(Step.INVOKE_REPROVISION_JOB, baseline=None)
-    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER), an_identity(NEW, NEW))
+    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER).registration, an_identity(NEW, NEW))
 
 
 AT_START = {
@@ -87,9 +87,9 @@ AT_START = {
 @pytest.mark.parametrize(("identity", "moved"), AT_START.values(), ids=AT_START.keys())
 def test_a_device_that_was_on_the_incoming_certificate_at_the_start_needs_no_registration(identity, moved):
     rollover = a_rollover(Step.INVOKE_REPROVISION_JOB, baseline=BASELINE, on_incoming_at_start=True)
-    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=BASELINE), identity) is moved
+    assert has_moved(rollover, an_enrollment(OLD, NEW, registered=BASELINE).registration, identity) is moved
 
 
 def test_nothing_moved_to_a_certificate_that_is_not_chosen():
     rollover = a_rollover(Step.INVOKE_REPROVISION_JOB, incoming=None, on_incoming_at_start=True)
-    assert not has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER), an_identity(NEW, NEW))
+    assert not has_moved(rollover, an_enrollment(OLD, NEW, registered=LATER).registration, an_identity(NEW, NEW))
