@@ -104,7 +104,8 @@ def _unseen_issuer(anchor: Certificate, trust: Trust) -> bool:
 
 def _problems_of_issuer(issuer: DpsCertificate, certificate: Certificate, trust: Trust) -> list[str]:
     problems = [] if issuer.verified else ["is not verified: verify it"]
-    found = _unable_to_sign(x509.load_der_x509_certificate(certificate.der), 1) + _out_of_date(certificate, trust)
+    found = _unable_to_sign(x509.load_der_x509_certificate(certificate.der), 1)
+    found += problems_of_key(certificate.key) + _out_of_date(certificate, trust)
     return problems + [one.removeprefix("it ") for one in found]
 
 

@@ -11,6 +11,7 @@ from shared.fleet import Work
 from shared.fleet_leaves import A_TURN
 from shared.fleet_restore import given_up
 from shared.fleet_rows import LARGEST_BATCH, Batch, Device, Head, Standing
+from shared.fleet_waves import planned
 from shared.lines import Lane
 from shared.quota import Quota
 from shared.rollover import Rollover
@@ -89,8 +90,8 @@ def _page(head: Head, rollover: Rollover, services: Services) -> tuple[list[Devi
     page = services.provisioning.members(str(rollover.group_id), head.cursor)
     members, spared = _of_this_pass(page.members, head, rollover)
     devices = [_device(one, services.settings.hub_hostname) for one in members]
-    if head.work is Work.WAVE and not head.devices:
-        devices = _connected_first(devices, services)
+    if head.work is Work.WAVE and not head.waves and not head.stays:
+        devices = _heard_first(devices, services)
     return devices, spared, page.more
 
 
@@ -129,10 +130,14 @@ def _device(member: Member, hub: str) -> Device:
     return device.ended(Standing.LEFT, f"DPS assigned it to another hub, {assigned}")
 
 
-def _connected_first(devices: list[Device], services: Services) -> list[Device]:
-    """The canary is taken from those that can be heard."""
-    shown = {one.device_id: services.hub.shown(one.device_id) for one in devices}
-    return sorted(devices, key=lambda one: not ((found := shown[one.device_id]) and found.connected))
+def _heard_first(devices: list[Device], services: Services) -> list[Device]:
+    """The canary is taken from those that can be heard. Who can tell nothing is given up before it is, and in no wave:
+    a wave of such devices alone would let the next, larger one be the first that is asked.
+    """
+    looked_at = [
+        one if one.standing is Standing.LEFT else planned(one, services.hub.shown(one.device_id)) for one in devices
+    ]
+    return sorted(looked_at, key=lambda one: not one.connected)
 
 
 def _planned(head: Head, devices: list[Device], services: Services) -> tuple[Head, list[Batch]]:

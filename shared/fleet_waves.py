@@ -57,13 +57,14 @@ def _plan(turn: Turn) -> Turned:
         if device.before:  # read by a turn that was cut short
             continue
         try:
-            devices[device.device_id] = _planned(device, turn.services.hub.shown(device.device_id))
+            devices[device.device_id] = planned(device, turn.services.hub.shown(device.device_id))
         except ServiceUnavailable as error:
             return Turned(turn.batch.with_devices(devices), Lane.TWIN_READS, throttled=error)
     return Turned(replace(turn.batch.with_devices(devices), phase=Phase.PLANNED), Lane.JOB_DEVICES, waits=True)
 
 
-def _planned(device: Device, found: Shown | None) -> Device:
+def planned(device: Device, found: Shown | None) -> Device:
+    """A device with what the hub pins of it, or given up where nothing would tell whether it moved."""
     if found is None:
         if device.tried_only:
             return device.ended(Standing.LEFT, "it never got in by this group, and the hub has no identity")

@@ -84,6 +84,10 @@ class InMemoryTable:
         assert len({w.row["PartitionKey"] for w in writes}) == 1, "a transaction is within one partition"
         assert len({w.row["RowKey"] for w in writes}) == len(writes) <= 100, "at most 100 rows, each once"
         assert sum(len(json.dumps(w.row).encode()) for w in writes) < 4 << 20, "a transaction has 4 MiB at most"
+        texts = [(name, value) for w in writes for name, value in w.row.items() if isinstance(value, str)]
+        too_long = [name for name, value in texts if len(value.encode("utf-16-le")) > 64 << 10]
+        if too_long:
+            raise ServiceRefused(f"400 PropertyValueTooLarge: {too_long[0]} has more than 64 KiB of UTF-16")
         for write in writes:
             key = (write.row["PartitionKey"], write.row["RowKey"])
             current = self.rows.get(key)

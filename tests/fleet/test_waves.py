@@ -301,3 +301,20 @@ def test_stragglers_are_asked_on_while_the_outgoing_ca_waits_for_its_end_and_not
     before = asked.by_name[late]
     fleet.host.run_for(8 * HOUR)
     assert asked.by_name[late] == before
+
+
+def given_up(fleet: Fleet, *some: str) -> None:
+    """Their identities authenticate by a CA, so that nothing would tell whether they moved."""
+    for name in some:
+        fleet.world.hub.put(name, None, None, authentication="certificateAuthority", connected=True)
+
+
+def test_the_canary_is_taken_from_those_that_can_tell_something():
+    """Else the wave after it, four times as large, were the first to be asked."""
+    fleet, asked = a_wave(500)
+    given_up(fleet, *names(500)[:150])
+    asked.stop_listening(*names(500))
+    fleet.begin()
+    fleet.host.run(lambda: fleet.progress().halted is not None)
+    assert len(asked.by_name) == 5
+    assert set(asked.by_name) <= set(names(500)[150:])

@@ -107,6 +107,7 @@ REFUSED: dict[str, tuple[Made, list[DpsCertificate], str]] = {
 SHORT = a_ca("Short", ends=NOW + YEARS, path_length=0)
 DEAD = a_ca("Dead", starts=NOW - YEARS, ends=NOW - timedelta(days=1))
 MUTE = a_ca("Mute", ends=NOW + YEARS, signs=False)
+FRAIL = a_ca("Frail", ends=NOW + YEARS, key=WEAK)
 REFUSED |= {
     "under a CA of path length 0": (
         a_ca("x", SHORT),
@@ -114,6 +115,7 @@ REFUSED |= {
         "its issuer CN=Short, in the DPS as 'ca', allows no CA certificate below it (path length 0)",
     ),
     "under an expired root": (a_ca("x", DEAD), [in_dps(DEAD)], "in the DPS as 'ca', expired on"),
+    "under a root with a weak key": (a_ca("x", FRAIL), [in_dps(FRAIL)], "in the DPS as 'ca', its key is RSA-1024"),
     "under a root that may not sign": (a_ca("x", MUTE), [in_dps(MUTE)], "may not sign certificates"),
 }
 
