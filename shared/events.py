@@ -126,6 +126,7 @@ _WARNINGS = {
     LogEvent.ANNOUNCE_FAILED,
     LogEvent.TARGET_FAILED,
     LogEvent.SOURCE_UNREAD,
+    LogEvent.PINS_FAILED,
     LogEvent.UNCOVERED,
     LogEvent.ROW_UNREADABLE,
     LogEvent.STORAGE_DOWN,

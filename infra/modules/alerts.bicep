@@ -45,6 +45,15 @@ var rules = [
     query: 'customMetrics | where name == "rollover.timer.completed" and customDimensions.timer == "watch_rollovers" | summarize runs = count() | where runs == 0'
   }
   {
+    name: 'no-baseline'
+    severity: 2
+    every: 'PT1H'
+    window: 'PT3H'
+    description: 'What the hub pins to each device could not be read for an hour. Nothing else stops; a breach of a CA of a group could spare fewer devices, or none.'
+    section: 'the-sweep-does-not-run'
+    query: 'traces | where customDimensions.event == "pins_failed" | summarize turns = count() | where turns >= 12'
+  }
+  {
     name: 'not-contained'
     severity: 0
     every: 'PT5M'
