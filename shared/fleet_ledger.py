@@ -36,7 +36,7 @@ from shared.fleet_rows import (
 )
 from shared.fleet_table import FleetTable
 from shared.kept_twins import KeptTwins
-from shared.ledger import Write
+from shared.ledger import UNREADABLE, Write
 from shared.lines import Lines
 from shared.nudges import Nudges
 from shared.pins import Pins
@@ -156,9 +156,14 @@ class Fleets:
             self._table.commit([Write({"PartitionKey": OPEN, "RowKey": row, "open": False}, etag, merge=True)])
 
     def open_works(self) -> Iterator[tuple[tuple[str, str], str, Work, int]]:
-        """Works that a timer must look at: key, rollover, work, round."""
+        """Works that a timer must look at: key, rollover, work, round. A row that cannot be read hides no other."""
         for row, etag in self._table.slice(OPEN, "", "~", is_open=True):
-            yield (row["RowKey"], etag), row["rollover_id"], Work(row["work"]), row["round"]
+            try:
+                found = (row["RowKey"], etag), row["rollover_id"], Work(row["work"]), row["round"]
+            except UNREADABLE as error:
+                log(LogEvent.ROW_UNREADABLE, row=f"{OPEN}/{row['RowKey']}", why=type(error).__name__)
+                continue
+            yield found
 
     # --- batches --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from shared.errors import BadInput, NotFound, RolloverError
 from shared.events import LogEvent, log
 from shared.fleet import BRINGS_BACK, Work
+from shared.ledger import UNREADABLE
 from shared.resuming import LIFE
 from shared.rollover import Outcome, Rollover
 from shared.services import Services
@@ -14,9 +15,12 @@ def resume_works(services: Services) -> int:
     for key, rollover_id, work, round_ in fleet.open_works():
         try:
             rollover = services.ledger.read(rollover_id)
+            head = fleet.head(rollover, work) if rollover.round == round_ else None
         except (BadInput, NotFound):
             continue  # a person edited its row
-        head = fleet.head(rollover, work) if rollover.round == round_ else None
+        except UNREADABLE as error:  # or that of the work, or a later release wrote it
+            log(LogEvent.ROW_UNREADABLE, row=f"{rollover_id}/{work}", why=type(error).__name__)
+            continue
         if (head and head.closed_at) or _is_over(rollover, work, round_, services):
             fleet.close(key)
             continue
