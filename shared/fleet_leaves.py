@@ -15,6 +15,7 @@ from shared.issuing import issued_by
 from shared.lines import Lane
 from shared.own_ca import Issued, issue_leaf
 from shared.pacing import LATER
+from shared.plans import Plan
 from shared.rollover import Rollover
 from shared.services import Services
 from shared.tags import CA_TAG, LEAVES_TAG, leaf_name
@@ -80,6 +81,10 @@ def issue_some(turn: Turn, batch: Batch) -> tuple[Batch, ServiceUnavailable | No
 
 def _issued(turn: Turn, device: Device) -> Device:
     services, rollover = turn.services, turn.rollover
+    last = services.ledger.last(device.registration_id)
+    if last is not None and last.plan is Plan.DISALLOW:
+        why = f"{last.id} keeps it out: by a new certificate its group would let it in, so it gets none"
+        return device.ended(Standing.LEFT, why)
     name = leaf_name(turn.head.leaf_names, device.registration_id)
     tagged = services.vault.latest(name)
     issuer = tagged.tags.get(CA_TAG, "").strip() if tagged else ""

@@ -4,15 +4,18 @@ from datetime import timedelta
 
 import pytest
 
+from shared.callers import Role
 from shared.fleet import Work
 from shared.issuing import issued_by
+from shared.operating import disallow
 from shared.starting import start_rollover
+from shared.stragglers import list_stragglers
 from shared.sweeping import sweep
 from shared.tags import LEAVES_TAG
 from tests.builders import as_incoming, as_outgoing
 from tests.certificates import NOW
 from tests.counted import counting
-from tests.fakes import Kept
+from tests.fakes import Kept, somebody
 from tests.fleet.kit import GROUP, Fleet, a_fleet, an_expiry, names
 from tests.fleet.moving import Asked
 from tests.own_ca import keep, made, p256
@@ -104,3 +107,19 @@ def test_the_sweep_leaves_the_certificate_of_a_groups_device_to_the_waves_of_its
     fleet.world.hub.provision(name, leaf.sha256_thumbprint)
     started = start_rollover(f"leaf-{name}", "sweep", fleet.world.services, hint=False)
     assert (started.what, started.why) == ("nothing", f"group.{GROUP}.1 brings it a new certificate: it is waiting")
+
+
+def test_a_device_that_is_kept_out_is_given_no_leaf_to_come_back_by():
+    """What keeps it out holds its old leaf; by another one its group would let it in."""
+    fleet, asked = a_fleet_of_the_vault(10, 10)
+    odd, services = names(10)[9], fleet.world.services
+    leaf = fleet.world.vault.kept[f"leaf-{odd}"].versions[-1]
+    fleet.world.hub.put(odd, leaf.sha256_thumbprint, leaf.sha256_thumbprint, connected=True)
+    kept_out = disallow(odd, "odd traffic", None, somebody("oncall", Role.BREACH_EXECUTE), services, leaf)
+    fleet.begin()
+    fleet.host.run_for(timedelta(hours=1))
+    assert fleet.progress().done == 9
+    assert len(fleet.world.vault.kept[f"leaf-{odd}"].versions) == 1
+    assert odd not in asked.by_name
+    [left] = list_stragglers(fleet.rollover.id, {}, services)["stragglers"]
+    assert (left["device_id"], kept_out.id in left["why"]) == (odd, True)
