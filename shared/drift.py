@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from shared.authority import DpsCertificate
 from shared.certificate import Thumbprints, is_among, is_same
-from shared.enrollment import Enrolled, Enrollment, Shown
+from shared.enrollment import Accepted, Enrolled, Enrollment
 from shared.group import Group, distinct
 from shared.plans import Plan, Step
 from shared.rollover import Outcome, Rollover
@@ -60,7 +60,7 @@ def left_by(rollovers: Sequence[Rollover]) -> Rollover | None:
     return next((one for one in reversed(rollovers) if one.plan is not Plan.MEMBER_EXPIRY), None)
 
 
-def drifts(rollovers: Sequence[Rollover], enrollment: Enrollment | None, shown: Shown | None) -> list[Drift]:
+def drifts(rollovers: Sequence[Rollover], enrollment: Enrollment | None, shown: Accepted | None) -> list[Drift]:
     """What is not as the last rollover left it, the worst first; ``rollovers`` are all of the target, oldest first."""
     last = left_by(rollovers)
     if last is None or not is_compared(last):
@@ -108,7 +108,7 @@ def _compromised(rollovers: Sequence[Rollover]) -> list[Thumbprints]:
 
 
 def _compromised_back(
-    compromised: Sequence[Thumbprints], target: str, enrollment: Enrollment | None, shown: Shown | None
+    compromised: Sequence[Thumbprints], target: str, enrollment: Enrollment | None, shown: Accepted | None
 ) -> Iterator[Drift]:
     held = [one for one in enrollment.certificates() if is_among(one, compromised)] if enrollment else []
     if held and enrollment is not None and enrollment.enabled:
@@ -120,7 +120,7 @@ def _compromised_back(
         yield Drift(Finding.COMPROMISED_BACK, why)
 
 
-def _let_in_again(last: Rollover, enrollment: Enrollment | None, shown: Shown | None) -> Iterator[Drift]:
+def _let_in_again(last: Rollover, enrollment: Enrollment | None, shown: Accepted | None) -> Iterator[Drift]:
     leaf = last.incident is not None and bool(last.incident.leaf)
     if enrollment is None and leaf:
         why = f"the disabled enrollment {last.target} is gone: its group lets the device in that {last.id} keeps out"
@@ -132,7 +132,7 @@ def _let_in_again(last: Rollover, enrollment: Enrollment | None, shown: Shown | 
         yield Drift(Finding.LET_IN_AGAIN, why)
 
 
-def _of_no_use(last: Rollover, enrollment: Enrollment | None, shown: Shown | None) -> list[Drift]:
+def _of_no_use(last: Rollover, enrollment: Enrollment | None, shown: Accepted | None) -> list[Drift]:
     """Where nothing was rolled: that the device gets in at the hub by what DPS does not admit. The sweep goes by the
     enrollment, and finds nothing near its end there."""
     if not last.plan.expires or enrollment is None or not enrollment.enabled or shown is None or not shown.enabled:
@@ -147,7 +147,7 @@ def _of_no_use(last: Rollover, enrollment: Enrollment | None, shown: Shown | Non
     return [Drift(Finding.APART, why)]
 
 
-def _strangers(rollovers: Sequence[Rollover], enrollment: Enrollment, shown: Shown | None) -> list[Drift]:
+def _strangers(rollovers: Sequence[Rollover], enrollment: Enrollment, shown: Accepted | None) -> list[Drift]:
     known = {hash_ for one in enrollment.certificates() for hash_ in (one.sha1_thumbprint, one.sha256_thumbprint)}
     for rollover in rollovers:
         for one in (*rollover.leaving, rollover.outgoing, *((rollover.incoming,) if rollover.incoming else ())):
@@ -183,7 +183,7 @@ def _status(last: Rollover, entry: str, *, enabled: bool) -> list[Drift]:
     return [Drift(Finding.STATUS, why)]
 
 
-def _identity(last: Rollover, enrollment: Enrollment, shown: Shown | None, told: Collection[str]) -> list[Drift]:
+def _identity(last: Rollover, enrollment: Enrollment, shown: Accepted | None, told: Collection[str]) -> list[Drift]:
     """``told``: thumbprints that another finding names."""
     if last.plan is Plan.ALLOW or not enrollment.enabled:
         return []

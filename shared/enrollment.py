@@ -210,22 +210,29 @@ class Twin:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A device as its twin shows it: one read, from the quota of twins, and none from that of the registry."""
+class Accepted:
+    """What the hub accepts from a device, by its twin or by a query."""
 
     device_id: str
-    identity_etag: str
-    """The ETag of the identity (``deviceEtag``), not of the twin."""
     enabled: bool
-    authentication: str
     primary: str | None
+    """Primary thumbprint, upper-case hex, SHA-1 or SHA-256."""
     secondary: str | None
-    connected: bool
-    twin: Twin
 
     def thumbprints(self) -> tuple[str, ...]:
         """The distinct thumbprints that the hub accepts from this device."""
         return tuple(dict.fromkeys(t for t in (self.primary, self.secondary) if t))
+
+
+@dataclass(frozen=True)
+class Shown(Accepted):
+    """A device as its twin shows it: one read, from the quota of twins, and none from that of the registry."""
+
+    identity_etag: str
+    """The ETag of the identity (``deviceEtag``), not of the twin."""
+    authentication: str
+    connected: bool
+    twin: Twin
 
 
 @dataclass(frozen=True)

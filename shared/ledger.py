@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import groupby
 from typing import Any, Protocol
 
 from shared.chain import sealed
@@ -250,9 +250,12 @@ class Ledger:
         found = _readable(self._table.scan("rollover.", given_up=plan.value))
         return (one for one in found if (last := self._last(one.partition)) is not None and last.id == one.id)
 
-    def targets(self, after: str, most: int) -> list[str]:
-        """Partitions of the next targets behind the one called ``after``, in order."""
-        return [row["PartitionKey"] for row, _ in islice(self._table.scan("target", after=after), most)]
+    def targets(self, after: str) -> Iterator[tuple[str, list[Rollover]]]:
+        """The targets behind the partition called ``after``, in order, each with its rollovers, oldest first. Read page
+        by page, as far as they are asked for."""
+        rows = self._table.scan("rollover.", after=after)
+        for partition, some in groupby(rows, key=lambda one: str(one[0]["PartitionKey"])):
+            yield partition, list(_readable(some))
 
     def rollovers_in(self, partition: str) -> list[Rollover]:
         """All rollovers of a target, oldest first."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from shared.authority import DpsCertificate
 from shared.certificate import Certificate
-from shared.enrollment import Enrollment, HubIdentity, Members, Registration, Shown, Twin
+from shared.enrollment import Accepted, Enrollment, HubIdentity, Members, Registration, Shown, Twin
 from shared.group import Group
 from shared.issuing import IssuerKey, SigningRequest
 from shared.pins import Pinned
@@ -81,6 +81,10 @@ class Hub(Protocol):
         Raises:
             ServiceRefused: also where ``after`` is too old.
         """
+
+    def accepted(self, device_ids: Collection[str]) -> Iterator[Mapping[str, Accepted | None]]:
+        """What the hub accepts from these devices, page by page, perhaps late; None where a row does not tell. The IDs
+        take 8,000 characters at most."""
 
     def by_authority(self) -> list[str]:
         """IDs of the devices that take any certificate of their name under a CA that the hub knows; perhaps late."""

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from math import ceil
 from typing import Any
 
 from tests.fakes import World
 
-PAGES = {"certificates": 25, "enrollments": 1000, "groups": 1000, "scan": 1000}
-"""Entries a page: the vault gives 25 (azure-rest-api-specs, GetCertificates), the others what is asked for."""
+PAGES = {"certificates": 25, "enrollments": 1000, "groups": 1000, "scan": 1000, "accepted": 1}
+"""Entries a page (``accepted`` gives pages): the vault gives 25 (azure-rest-api-specs, GetCertificates), the others
+what is asked for."""
 
 
 class Counted:
@@ -26,13 +26,21 @@ class Counted:
             answer = found(*arguments, **named)
             asked = f"{self._name}.{name}"
             if page := PAGES.get(name):
-                entries = list(answer)
-                self._requests[asked] += max(1, ceil(len(entries) / page))
-                return iter(entries)
+                return self._paged(asked, answer, page)
             self._requests[asked] += 1
             return answer
 
         return call
+
+    def _paged(self, asked: str, entries: Iterator[Any], page: int) -> Iterator[Any]:
+        """A page is asked for when it is come to."""
+        at = -1
+        for at, entry in enumerate(entries):
+            if at % page == 0:
+                self._requests[asked] += 1
+            yield entry
+        if at < 0:
+            self._requests[asked] += 1
 
 
 def counting(world: World) -> Counter[str]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
 
 from cryptography import x509
@@ -20,6 +21,7 @@ from shared.callers import Caller, Role
 from shared.certificate import Certificate, parse_certificate
 from shared.devices import Devices
 from shared.enrollment import (
+    Accepted,
     Enrollment,
     HubIdentity,
     Members,
@@ -467,6 +469,14 @@ class InMemoryHub:
         shown = [Pinned(one.device_id, tuple(sorted(one.thumbprints()))) for one in ours[first : first + self.page]]
         return shown, str(first + self.page) if len(ours) > first + self.page else None
 
+    def accepted(self, device_ids: Collection[str]) -> Iterator[Mapping[str, Accepted | None]]:
+        assert sum(len(one) + 4 for one in device_ids) < 8100, "a query has 8,192 characters at most"
+        found = [self.identities[one] for one in sorted(device_ids) if one in self.identities]
+        for page in batched(found, self.page, strict=False):
+            yield {one.device_id: Accepted(one.device_id, one.enabled, one.primary, one.secondary) for one in page}
+        if not found:
+            yield {}
+
     def by_authority(self) -> list[str]:
         return sorted(one.device_id for one in self.identities.values() if one.authentication == "certificateAuthority")
 
@@ -488,7 +498,7 @@ class InMemoryHub:
         if one is None or twin is None:
             return None
         return Shown(
-            device_id, one.etag, one.enabled, one.authentication, one.primary, one.secondary, one.connected, twin
+            device_id, one.enabled, one.primary, one.secondary, one.etag, one.authentication, one.connected, twin
         )
 
     def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from shared.clients.hub import HubClient
 from shared.clients.provisioning import ProvisioningClient
 from shared.clients.topic import TopicClient
 from shared.clients.vault import VaultClient
-from shared.enrollment import Slot
+from shared.enrollment import Accepted, Slot
 from shared.errors import Conflict, NotAllowed, NotFound, ServiceUnavailable
 from shared.tracing import within
 from tests.certificates import NOW
@@ -390,6 +390,39 @@ def test_what_the_hub_pins_is_shown_page_by_page(
     rest_of_them, end = iothub.pinned(more)
     assert end is None
     assert {one.device_id: {*one.thumbprints} for one in first + rest_of_them} == thumbprints
+
+
+def test_what_the_hub_accepts_from_some_devices_is_listed_page_by_page(
+    azure: StandIn, iothub: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs, "Get twins by querying": deviceId, status and x509Thumbprint are members of a twin."""
+    monkeypatch.setattr(hub, "PAGE", 2)
+    rest, first, second = Rest(azure), certificate(), certificate()
+    rest.create("both", first, second)
+    rest.create("it's", first, status="disabled")
+    rest.create("not-asked-for", first)
+    rest.call("PUT", "/devices/keys", {"deviceId": "keys", "authentication": {"type": "sas"}})
+    pages = list(iothub.accepted(["both", "it's", "keys", "never-was"]))
+    assert [len(page) for page in pages] == [2, 1]
+    found = {device_id: one for page in pages for device_id, one in page.items()}
+    for device_id in ("both", "it's", "keys"):
+        shown = iothub.shown(device_id)
+        assert shown is not None
+        assert found[device_id] == Accepted(device_id, shown.enabled, shown.primary, shown.secondary)
+
+
+def test_a_row_that_lacks_what_was_asked_for_does_not_tell(iothub: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a query shows them is not recorded."""
+    nothing = X509Thumbprint()
+    rows = [
+        Twin(device_id="a", status="enabled"),
+        Twin(device_id="b", x509_thumbprint=nothing),
+        Twin(device_id="c", status="enabled", x509_thumbprint=nothing),
+    ]
+    page = QueryResult()
+    page.items, page.continuation_token = rows, None
+    monkeypatch.setattr(iothub._registry, "query_iot_hub", lambda *_: page)
+    assert list(iothub.accepted("abc")) == [{"a": None, "b": None, "c": Accepted("c", True, None, None)}]
 
 
 def test_identities_that_any_certificate_of_a_ca_opens_are_found(azure: StandIn, iothub: HubClient) -> None:

@@ -140,7 +140,7 @@ class Azure:
             return None
         print_ = f"{number:064X}"
         twin = Twin("AAAAAAAAAAE=", {"site": number % 7}, {"rate": {"every": 5, "of": device_id}})
-        return Shown(device_id, f"etag-{number}", True, "selfSigned", print_, print_, True, twin)
+        return Shown(device_id, True, print_, print_, f"etag-{number}", "selfSigned", connected=True, twin=twin)
 
     def delete_many(self, found: Sequence[Shown]) -> Mapping[str, str]:
         self.take("iothub", "registry", len(found))

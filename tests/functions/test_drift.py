@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.comparing import KINDS, NEXT, ROUND, TARGETS, compare_some
+from shared.comparing import CLOSELY, KINDS, NEXT, ROUND, compare_some
 from shared.drift import Finding
 from shared.errors import ServiceRefused, ServiceUnavailable
 from shared.plans import PLANS, Plan, Step
@@ -312,15 +312,15 @@ def named(caplog: pytest.LogCaptureFixture, event: str, field: str) -> set[str]:
     return {line[field] for line in lines if line["event"] == event}
 
 
-def test_a_large_fleet_is_compared_slice_by_slice_each_target_once_a_round(caplog):
-    world = a_fleet(2 * TARGETS + 1)
+def test_what_has_drifted_is_read_slice_by_slice_each_target_once_a_round(caplog):
+    world = a_fleet(2 * CLOSELY + 1)
     reads = []
     read = world.dps.enrollment
     world.dps.enrollment = lambda name: (reads.append(name), read(name))[1]
-    assert [compare_some(world.services) for _ in range(4)] == [TARGETS, TARGETS, 1, 0]
-    assert len(reads) == len(set(reads)) == 2 * TARGETS + 1
+    assert [compare_some(world.services) for _ in range(4)] == [CLOSELY, CLOSELY, 1, 0]
+    assert len(reads) == len(set(reads)) == 2 * CLOSELY + 1
     world.clock.advance(ROUND)
-    assert compare_some(world.services) == TARGETS, "the next round begins"
+    assert compare_some(world.services) == CLOSELY, "the next round begins"
 
 
 @pytest.mark.parametrize("error", [ServiceRefused("DPS answered 403"), KeyError("odd")], ids=["refused", "a surprise"])

@@ -137,8 +137,14 @@ def test_targets_are_found_slice_by_slice(ledger, table):
         begin_next(ledger, a_rollover(registration_id=device, id=""), RECORD)
     Timers(table).note_completed(Timer.WATCH, NOW, NOW)
     Timers(table).go_on("individual.dev-01", NOW)
-    assert ledger.targets("", 3) == [f"individual.dev-0{number}" for number in (1, 2, 3)]
-    assert ledger.targets("individual.dev-03", 3) == ["individual.dev-04"]
+    found = [(partition, len(rollovers)) for partition, rollovers in ledger.targets("")]
+    assert found == [
+        ("individual.dev-01", 1),
+        ("individual.dev-02", 2),
+        ("individual.dev-03", 1),
+        ("individual.dev-04", 1),
+    ]
+    assert [partition for partition, _ in ledger.targets("individual.dev-03")] == ["individual.dev-04"]
     assert len(ledger.rollovers_in("individual.dev-02")) == 2
 
 

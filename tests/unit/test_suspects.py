@@ -22,7 +22,7 @@ def an_incident(since: datetime | None = THEFT, *, only: bool = True) -> Inciden
 
 def shown(*thumbprints: str, authentication: str = "selfSigned") -> Shown:
     primary, secondary = (*thumbprints, None, None)[:2]
-    return Shown("pump-1", "e", True, authentication, primary, secondary, True, Twin("t", {}, {}))
+    return Shown("pump-1", True, primary, secondary, "e", authentication, connected=True, twin=Twin("t", {}, {}))
 
 
 def test_it_is_narrowed_only_when_the_leaf_keys_are_said_to_be_safe():
