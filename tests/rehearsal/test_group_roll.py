@@ -30,6 +30,7 @@ FORGERY = "F" * 64
 OLD_CA, NEW_CA, ROOT_CA = "0" * 64, "1" * 64, "2" * 64
 SIGNED = {OLD: (OLD_CA, ROOT_CA), NEW: (NEW_CA, ROOT_CA)}
 UNTIL = 40.0
+WAVE = {"number": 1, "size": 2, "reachable": 2, "moved": 2, "asked": True, "asked_at": "2026-11-30T04:03:48+00:00"}
 EXPIRING = GroupRoll(
     group_id="meters",
     anchor=INTERMEDIATE,
@@ -40,7 +41,7 @@ EXPIRING = GroupRoll(
     address=FORGER,
     signed=SIGNED,
     rollover_id="group.meters.1",
-    shown={"status": "done", "fleet": [{"work": "wave", "waves": [{"number": 1, "size": 2}], "stragglers": []}]},
+    shown={"status": "done", "fleet": [{"work": "wave", "waves": [WAVE], "stragglers": []}]},
 )
 STOLEN = replace(EXPIRING, plan=BREACH, forged=(ONE, FORGED), confirmed=10.0, contained=15.0, twins_kept=2)
 
@@ -230,7 +231,7 @@ def test_the_report_has_the_figures_of_an_expiry_and_says_them() -> None:
     report = report_of(facts(moved(), EXPIRING))
     expected = {"devices": 2, "moved": 2, "lost": 0, "refused_connects": 0, "longest_gap_s": 0.0, "recovered_s": 7.0}
     assert {name: report["group"][name] for name in expected} == expected
-    assert report["group"]["waves"] == [{"number": 1, "size": 2}]
+    assert report["group"]["waves"] == [WAVE]
     assert report["summary"]["verdict"] == "PASSED: 2 of 2 devices moved to the new CA in 1 wave, 0 lost, in 40 s"
 
 
