@@ -14,6 +14,7 @@ import pytest
 
 from shared import decide_group, decide_group_breach
 from shared.certificate import is_same
+from shared.enrollment import Slot
 from shared.fleet import FleetProgress
 from shared.plans import Step
 from shared.verdict import Act, AlreadyDone
@@ -143,3 +144,10 @@ def test_the_walk_notices_an_incoming_ca_that_is_not_verified(monkeypatch: pytes
     monkeypatch.setattr(decide_group, "verified_reference", there)
     monkeypatch.setattr(decide_group, "broken_links", lambda *_: [])
     assert _noticed("asked to move to what DPS does not let them in by", replace(EXPIRY, by_reference=True))
+
+
+def test_the_walk_notices_a_group_that_is_left_with_nothing_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that stands for no CA certificate takes the place of the stolen one."""
+    nobody = Act("a name", {"slot": Slot.PRIMARY, "name": "nobody"})
+    _claims(monkeypatch, Step.UPLOAD_SECONDARY, lambda *_: nobody)
+    assert _noticed("I1: the group is left without anything that it trusts", replace(BREACH, by_reference=True))
