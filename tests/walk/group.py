@@ -35,11 +35,13 @@ CANCEL, RETRY = "a person cancels", "a person retries"
 
 
 def _call(state: GroupState) -> None:
-    state.stolen |= {"o"}
+    trusted = set(state.trusted()) - {"-", "?"}
+    # What is stolen is what the call names: of anything else the product is told nothing.
+    state.stolen |= {"o"} if "o" in trusted else trusted
     state.previewing = True
     try:
         asked = {"enrollment_group": GROUP, "reason": "copied"}
-        if "o" in state.trusted():
+        if "o" in trusted:
             asked = {"thumbprint": OLD.sha1_thumbprint, "reason": "copied"}
         found = preview(asked, ONCALL, state.services)
     finally:
