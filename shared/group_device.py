@@ -121,7 +121,7 @@ def had_enrollment(rollovers: Iterable[Rollover]) -> bool:
     """Whether one of the target's rollovers found an enrollment of its own: what a disallowing made in the place of
     a deleted one keeps no group from letting the device in, and is enabled again.
     """
-    return any(not made_for_disallowing(one) for one in rollovers)
+    return any(not made_for_disallowing(one) and one.member_of is None for one in rollovers)
 
 
 def leaf_to_let_in(

@@ -320,3 +320,20 @@ def test_what_is_shown_of_it_names_its_group(world, http):
     assert (shown["plan"], shown["member_of"], shown["enrollment_group"]) == ("member_expiry", GROUP, None)
     assert [one["step"] for one in shown["steps"]] == [*PLANS[Plan.MEMBER_EXPIRY]]
     assert shown["registration_id"] == DEVICE
+
+
+def test_a_device_that_was_rolled_before_it_was_kept_out_comes_back_by_its_group_too(world, http):
+    """It never had an enrollment of its own, whatever was rolled of it: its old certificate stays out."""
+    moves_when_asked(world)
+    begin(world)
+    assert go_on(world).status in ("waiting", "done")
+    kept_out = newest(world)
+    answer = http.post(f"/api/devices/{DEVICE}/disallow", reason="stolen", leaf_certificate=kept_out.pem)
+    assert answer.status == 202, answer.json
+    go_on(world)
+    assert http.post(f"/api/devices/{DEVICE}/allow", reason="found").status == 409, "the vault has no new one yet"
+    back = made(DEVICE, p256(), by=(LINE_CA, CA_KEY), ca=False, ends=NOW + 20 * DAY)
+    assert http.post(f"/api/devices/{DEVICE}/allow", reason="found", leaf_certificate=back.pem).status == 202
+    assert go_on(world).status == "done"
+    assert not world.dps.enrollment(DEVICE).enabled, "the old one stays out"
+    assert set(world.hub.identities[DEVICE].thumbprints()) == {back.sha256_thumbprint}
