@@ -134,9 +134,7 @@ def _heard_first(devices: list[Device], services: Services) -> list[Device]:
     """The canary is taken from those that can be heard. Who can tell nothing is given up before it is, and in no wave:
     a wave of such devices alone would let the next, larger one be the first that is asked.
     """
-    looked_at = [
-        one if one.standing is Standing.LEFT else planned(one, services.hub.shown(one.device_id)) for one in devices
-    ]
+    looked_at = [one if one.standing is Standing.LEFT else planned(one, services) for one in devices]
     return sorted(looked_at, key=lambda one: not one.connected)
 
 

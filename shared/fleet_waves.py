@@ -13,12 +13,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.enrollment import Registration, Shown
-from shared.errors import Conflict, ServiceUnavailable
+from shared.enrollment import Registration
+from shared.errors import Conflict, NotAllowed, ServiceRefused, ServiceUnavailable
 from shared.fleet_leaves import PAUSE, issue_some, lack_leaves
 from shared.fleet_rows import Batch, Device, Phase, Standing
 from shared.fleet_turn import Turn, Turned
 from shared.lines import Lane
+from shared.services import Services
 
 LOOK_AGAIN, LONGEST_LOOK = timedelta(seconds=3), timedelta(minutes=10)
 """How soon is looked after asking; the time doubles with each look."""
@@ -26,6 +27,7 @@ ASK_AGAIN, LONGEST_ASK = timedelta(minutes=10), timedelta(hours=6)
 """How soon those that are left are asked again; the time doubles with each time."""
 IDS = 6_000
 """Characters of device IDs that one job's condition takes."""
+NOT_SHOWN = "the cloud does not show it"
 STAYS = "its certificate stays good as it is: the CA was renewed with its key and name"
 
 
@@ -57,14 +59,24 @@ def _plan(turn: Turn) -> Turned:
         if device.before:  # read by a turn that was cut short
             continue
         try:
-            devices[device.device_id] = planned(device, turn.services.hub.shown(device.device_id))
+            devices[device.device_id] = planned(device, turn.services)
         except ServiceUnavailable as error:
             return Turned(turn.batch.with_devices(devices), Lane.TWIN_READS, throttled=error)
     return Turned(replace(turn.batch.with_devices(devices), phase=Phase.PLANNED), Lane.JOB_DEVICES, waits=True)
 
 
-def planned(device: Device, found: Shown | None) -> Device:
-    """A device with what the hub pins of it, or given up where nothing would tell whether it moved."""
+def planned(device: Device, services: Services) -> Device:
+    """A device with what the hub pins of it, or given up where nothing would tell whether it moved.
+
+    Raises:
+        ServiceUnavailable, NotAllowed: of the hub.
+    """
+    try:
+        found = services.hub.shown(device.device_id)
+    except NotAllowed:
+        raise
+    except ServiceRefused as error:
+        return _not_shown(device, error)
     if found is None:
         if device.tried_only:
             return device.ended(Standing.LEFT, "it never got in by this group, and the hub has no identity")
@@ -85,11 +97,22 @@ def _looked(turn: Turn) -> tuple[dict[str, Device], ServiceUnavailable | None]:
             devices[device.device_id] = _seen(turn, device)
         except ServiceUnavailable as error:
             return devices, error
+        except NotAllowed:
+            raise
+        except ServiceRefused as error:
+            devices[device.device_id] = _not_shown(device, error)
     return devices, None
+
+
+def _not_shown(device: Device, error: ServiceRefused) -> Device:
+    """One that is refused by itself is left behind, and holds up no other."""
+    return replace(device, why=f"{NOT_SHOWN}: {error}")
 
 
 def _seen(turn: Turn, device: Device) -> Device:
     found = turn.services.hub.shown(device.device_id)
+    if device.why.startswith(NOT_SHOWN):
+        device = replace(device, why="")
     if found is None:
         return device
     if turn.batch.first_asked_at is None:

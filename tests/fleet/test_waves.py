@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from shared.enrollment import Shown
+from shared.errors import ServiceRefused
 from shared.fleet import Work
 from shared.plans import Step
 from shared.quota import Quota
+from shared.stragglers import list_stragglers
 from tests.builders import NEW, OLD, as_outgoing
 from tests.certificates import NOW
 from tests.fakes import World
@@ -318,3 +321,27 @@ def test_the_canary_is_taken_from_those_that_can_tell_something():
     fleet.host.run(lambda: fleet.progress().halted is not None)
     assert len(asked.by_name) == 5
     assert set(asked.by_name) <= set(names(500)[150:])
+
+
+def test_devices_that_the_hub_does_not_show_hold_up_no_other():
+    fleet, asked = a_wave(250)
+    bad = {names(250)[3], names(250)[180]}
+    shown = fleet.world.hub.shown
+
+    def odd(device_id: str) -> Shown | None:
+        if device_id in bad:
+            raise ServiceRefused("400 ArgumentInvalid")
+        return shown(device_id)
+
+    fleet.world.hub.shown = odd  # type: ignore[method-assign]
+    fleet.begin()
+    fleet.host.run(lambda: fleet.progress().done == 248, 3 * HOUR)
+    progress = fleet.progress()
+    assert (progress.halted, progress.threshold_reached, set(progress.stragglers)) == (None, True, bad)
+    left = list_stragglers(fleet.rollover.id, {}, fleet.world.services)["stragglers"]
+    assert all("the cloud does not show it" in one["why"] for one in left)
+    assert asked.by_name.keys() >= set(names(250)) - bad
+    bad.clear()
+    fleet.host.run_for(HOUR)
+    left = list_stragglers(fleet.rollover.id, {}, fleet.world.services)["stragglers"]
+    assert all("asked" in one["why"] for one in left), "shown again, they are as any other that has not moved"
