@@ -33,4 +33,5 @@ def ask_for_version(rollover: Rollover, _seen: Observation, act: Act, services: 
         return
     group = rollover.plan.of_group
     name = common_name_of(rollover.certificate_name, services) if group else rollover.registration_id
-    sign_request(rollover.certificate_name, act.ask["ca"], services, common_name=name, ca=group)
+    outlives = not rollover.plan.replaces
+    sign_request(rollover.certificate_name, act.ask["ca"], services, common_name=name, ca=group, outlives=outlives)

@@ -96,7 +96,8 @@ def _issued(turn: Turn, device: Device) -> Device:
         return _without(
             device, f"the vault's certificate {issuer!r} is not of the incoming CA: nothing is issued by it"
         )
-    found = issue_leaf(name, issuer, services, common_name=device.registration_id)
+    outlives = not rollover.plan.replaces
+    found = issue_leaf(name, issuer, services, common_name=device.registration_id, outlives=outlives)
     if isinstance(found, Issued):
         return replace(device, leaf=found.latest.certificate.sha256_thumbprint)
     return _without(device, found.why)

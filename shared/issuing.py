@@ -47,6 +47,8 @@ class Wanted:
     ca: bool
     before: Certificate | None
     """The version that the new one takes the place of, if any."""
+    outlives: bool = True
+    """Whether it must end later than that one: not where that one is compromised, and its end means nothing."""
 
 
 def problems_of_issuing(request: SigningRequest, wanted: Wanted, issuer: Certificate, now: datetime) -> list[str]:
@@ -90,7 +92,7 @@ def _problems_of_issuer(issuer: Certificate, wanted: Wanted, request: SigningReq
     if wanted.ca and _path_length(issuer) == 0:
         problems.append("the issuer may issue end-entity certificates only (path length 0)")
     end = ends(request, issuer, now)
-    if wanted.before is not None and now < end <= wanted.before.not_after:
+    if wanted.outlives and wanted.before is not None and now < end <= wanted.before.not_after:
         problems.append(
             f"what the issuer issues would end on {end:%Y-%m-%d %H:%M:%SZ}, no later than what it takes the place of:"
             " the issuer, or the policy's validity, ends too soon"

@@ -53,10 +53,12 @@ def issue_leaf(
     *,
     common_name: str,
     instead_of: Collection[str] = (),
+    outlives: bool = True,
 ) -> Issued | Waiting:
     """See to it that the latest version was issued by the CA's latest version.
 
-    ``instead_of`` are SHA-256 thumbprints of versions that do not count, whoever issued them. May be called again at
+    ``instead_of`` are SHA-256 thumbprints of versions that do not count, whoever issued them; ``outlives`` as in
+    ``sign_request``. May be called again at
     any time, and one version comes of it: what is complete stays, what waits is signed and merged, and only where
     nothing waits is a version begun.
 
@@ -77,7 +79,7 @@ def issue_leaf(
         except Conflict:
             return Waiting("somebody else has just begun a new version")
     try:
-        sign_request(certificate_name, ca_certificate_name, services, common_name=common_name)
+        sign_request(certificate_name, ca_certificate_name, services, common_name=common_name, outlives=outlives)
     except (Conflict, NotFound):
         return Waiting("the signing request is gone: somebody else signs it, or took it back")
     found = _counting(certificate_name, ca, instead_of, vault)
@@ -91,8 +93,11 @@ def _counting(name: str, ca: Tagged, instead_of: Collection[str], vault: Vault) 
     return tagged.latest if issued_by(tagged.latest.certificate, ca.latest.certificate) else None
 
 
-def sign_request(name: str, ca_name: str, services: Services, *, common_name: str, ca: bool = False) -> None:
-    """Sign the vault's waiting request with the CA's key, and merge: a leaf, or another CA certificate.
+def sign_request(
+    name: str, ca_name: str, services: Services, *, common_name: str, ca: bool = False, outlives: bool = True
+) -> None:
+    """Sign the vault's waiting request with the CA's key, and merge: a leaf, or another CA certificate. It must end
+    later than the version before, unless that one is compromised (``outlives``).
 
     Raises:
         NotFound: no request waits (any more).
@@ -106,7 +111,7 @@ def sign_request(name: str, ca_name: str, services: Services, *, common_name: st
         raise NotFound(f"no signing request of the vault's certificate {name!r} waits")
     issuer = _ca(name, ca_name, vault)
     current = vault.latest(name)
-    wanted = Wanted(common_name, ca, current.latest.certificate if current else None)
+    wanted = Wanted(common_name, ca, current.latest.certificate if current else None, outlives)
     problems = [] if issuer.latest.enabled else ["the issuer is disabled in the vault"]
     if _reported(issuer, services):
         problems.append(

@@ -207,3 +207,15 @@ def test_a_vault_that_does_not_let_the_app_issue_is_a_persons_and_a_retry_goes_o
     for name in names(3):
         world.hub.put(name, thumbprint(name, 1), thumbprint(name, 1), connected=True)
     assert until(world, host, None, HOUR).outcome is Outcome.DONE, reasons(world)
+
+
+def test_a_leaf_is_replaced_although_the_new_one_ends_sooner() -> None:
+    """The old one is good for nothing any more, and the CA that was made in a hurry lives a year."""
+    world = a_group_of_the_vault(3)
+    for name in names(3):
+        key = p256()
+        leaf = made(name, key, by=(OLD, _OLD.key), ca=False, ends=NOW + timedelta(days=2000))
+        keep(world, f"leaf-{name}", leaf, key, ca=CERTIFICATE, new=p256)
+    host = breach(world)
+    all_issued(world, host)
+    assert with_new_leaf(world) == set(names(3))

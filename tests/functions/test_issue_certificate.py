@@ -6,14 +6,26 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import BadInput, Conflict, ServiceRefused, ServiceUnavailable
+from shared.incident import Incident, Mode
 from shared.issuing import issued_by
 from shared.own_ca import sign_request
-from shared.plans import Step
+from shared.plans import PLANS, Plan, Step
 from shared.rollover import ACT_LEASE
 from shared.seen import Issuance
-from tests.builders import CERTIFICATE, DEVICE, NEW, OLD, a_story, as_incoming, deliver, put_rollover, reasons
+from tests.builders import (
+    CERTIFICATE,
+    DEVICE,
+    NEW,
+    OLD,
+    a_story,
+    as_incoming,
+    as_outgoing,
+    deliver,
+    put_rollover,
+    reasons,
+)
 from tests.fakes import World
-from tests.own_ca import ISSUING, LEAF, set_up
+from tests.own_ca import ISSUING, LEAF, keep, made, p256, set_up
 
 STEP = Step.ISSUE_CERTIFICATE
 
@@ -203,3 +215,20 @@ def test_a_host_that_dies_after_the_merge_is_not_missed():
     sign_request(CERTIFICATE, ISSUING, world.services, common_name=DEVICE)
     assert deliver(world, STEP).next_step is Step.UPLOAD_SECONDARY
     assert len(world.vault.kept[CERTIFICATE].versions) == 2
+
+
+def test_a_compromised_version_need_not_be_outlived():
+    """What the CA issues ends before it; it is good for nothing any more, and the device waits."""
+    world = a_story()
+    set_up(world)
+    leaf, key = world.vault.kept.pop(LEAF), p256()
+    world.vault.kept[CERTIFICATE] = replace(leaf, versions=[OLD])
+    keep(world, ISSUING, made("Issuing CA", key, ends=OLD.not_after - timedelta(days=9)), key, new=p256)
+    world.dps.edit(DEVICE, lambda body: body.update(provisioningStatus="disabled"))
+    world.hub.identities.clear()
+    incident = Incident("incident-1", Mode.REMOVE, "stolen", "oncall", "id-of-oncall", (as_outgoing(OLD),))
+    put_rollover(world, STEP, plan=Plan.BREACH, incident=incident, done=PLANS[Plan.BREACH][:3])
+    deliver(world, STEP)
+    after = deliver(world, STEP)
+    assert after.next_step is Step.UPLOAD_SECONDARY, after.outcome_reason
+    assert issued_by(world.vault.kept[CERTIFICATE].versions[-1], world.vault.kept[ISSUING].versions[-1])

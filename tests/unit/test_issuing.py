@@ -110,6 +110,8 @@ def test_nothing_is_issued_that_would_end_before_what_it_takes_the_place_of():
     short = made("x", KEY, ends=NOW + timedelta(days=29))
     assert "ends too soon" in problems(Wanted("dev-01", ca=False, before=before), issuer=short)[0]
     assert problems(Wanted("dev-01", ca=False, before=before)) == []
+    compromised = Wanted("dev-01", ca=False, before=before, outlives=False)
+    assert problems(compromised, issuer=short) == [], "what is compromised is replaced all the same"
 
 
 def test_a_certificate_ends_after_the_months_of_its_policy_or_with_its_issuer():
