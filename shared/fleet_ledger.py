@@ -34,9 +34,8 @@ from shared.fleet_rows import (
     head_from_row,
     head_row,
 )
-from shared.fleet_table import FleetTable
 from shared.kept_twins import KeptTwins
-from shared.ledger import UNREADABLE, Write
+from shared.ledger import UNREADABLE, Table, Write
 from shared.lines import Lines
 from shared.nudges import Nudges
 from shared.pins import Pins
@@ -61,9 +60,9 @@ class Waiting:
 
 
 class Fleets:
-    """Heads and batches, over a ``FleetTable``; what is to be looked at is nudged."""
+    """Heads and batches, over a ``Table``; what is to be looked at is nudged."""
 
-    def __init__(self, table: FleetTable, nudges: Nudges, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, table: Table, nudges: Nudges, settings: Settings, now: Callable[[], datetime]) -> None:
         self._table = table
         self._nudges = nudges
         self._settings = settings

@@ -12,8 +12,7 @@ from datetime import datetime
 
 from shared.enrollment import Twin
 from shared.errors import Conflict
-from shared.fleet_table import FleetTable
-from shared.ledger import Row, Write
+from shared.ledger import Row, Table, Write
 from shared.rows import COLUMN, stamp
 
 ROWS, BYTES = 100, 3_000_000
@@ -51,7 +50,7 @@ class Owed:
 class KeptTwins:
     """Kept twins of one group, over the table of the works."""
 
-    def __init__(self, table: FleetTable, partition: str) -> None:
+    def __init__(self, table: Table, partition: str) -> None:
         self._table = table
         self._partition = f"removed.{partition}"
 

@@ -13,19 +13,22 @@ One partition per target, so that a rollover and its history record are written 
     hub-log                 looks, strangers       how often the hub's log may cost a look (shared.looks)
     timers                  <function>             when a timer last came to its end (shared.timers)
     incidents               <hash>                 what a caller was shown before a breach (shared.previews)
+    started                 <time left>.<ID>       that a rollover began (shared.beginnings)
 
 Every replacement carries the ETag that was read.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, Protocol
 
+from shared.beginnings import BEGINNINGS, LAST_KEY, beginning_key, beginning_row, rollover_id_of
 from shared.chain import sealed
 from shared.enrollment import Removed
 from shared.errors import BadInput, Conflict, NotFound
@@ -84,11 +87,25 @@ class Table(Protocol):
         is_open: bool = False,
         given_up: str | None = None,
         after: str = "",
+        equal: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[tuple[Row, str]]:
         """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
         open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open;
         ``given_up``: only those of that plan that ended without being done, and in whose place none was put;
-        ``after``: of partitions behind that one."""
+                ``after``: of partitions behind that one; ``equal``: only those with these values in these columns."""
+
+    def slice(
+        self,
+        partition: str,
+        first: str,
+        beyond: str,
+        *,
+        columns: Sequence[str] | None = None,
+        due: str | None = None,
+        is_open: bool = False,
+    ) -> Iterator[tuple[Row, str]]:
+        """Rows of a partition from key ``first`` to before ``beyond``, in order, page by page: whole or in part; only
+        open ones, or only open ones that were due by a stamp."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +188,9 @@ class Ledger:
             last, ending = _with_record(preempted(last, new.id, record.at), preempting)
         written = sealed(history_row(new, record), last.head if last else "")
         new = replace(new, head=written["hash"], quiet_at=last.writes_until if last else None)
+        # Before the rollover, so that there is none without it; one without a rollover does no harm.
+        with suppress(Conflict):
+            self._table.commit([Write(beginning_row(new))])
         row = {"PartitionKey": partition, "RowKey": "target", "last": number}
         etags = self._table.commit(
             [
@@ -237,13 +257,37 @@ class Ledger:
         """All rollovers of one enrollment group."""
         return _readable(self._table.scan("rollover.", partition=group_partition(group_id)))
 
+    def latest(self, after: str = "") -> Iterator[Rollover]:
+        """All rollovers, latest first, those behind the one with the ``beginning_key`` of ``after``: each is read when
+        it is asked for. At the end come those that a release began which knew no beginnings, after one scan of all.
+        """
+        end = after
+        for row, _ in self._table.slice(BEGINNINGS, after, LAST_KEY, columns=["PartitionKey", "RowKey"]):
+            if (key := row["RowKey"]) == after:
+                continue
+            end = key
+            rollover = self._begun(rollover_id_of(key))
+            if rollover is not None and beginning_key(rollover) == key:
+                yield rollover
+        yield from sorted((one for one in self.rollovers() if beginning_key(one) > end), key=beginning_key)
+
+    def _begun(self, rollover_id: str) -> Rollover | None:
+        try:
+            return self.read(rollover_id)
+        except (NotFound, BadInput):
+            return None
+
+    def matching(self, *, is_open: bool = False, **columns: str) -> Iterator[Rollover]:
+        """The rollovers with these values in the columns ``status`` or ``incident`` of their rows."""
+        return _readable(self._table.scan("rollover.", is_open=is_open, equal=columns))
+
     def due(self, now: datetime) -> Iterator[Rollover]:
         """Open rollovers that it is time to look at, and any whose lifecycle events are unpublished."""
         return _readable(self._table.scan("rollover.", due=stamp(now)))
 
     def open(self) -> Iterator[Rollover]:
         """Every rollover that has not ended: one at most of each target."""
-        return _readable(self._table.scan("rollover.", is_open=True))
+        return self.matching(is_open=True)
 
     def given_up(self, plan: Plan) -> Iterator[Rollover]:
         """Every rollover of a plan that ended without being done, and is the last one of its target."""

@@ -166,8 +166,7 @@ def approve(rollover_id: str, reason: str, caller: Caller, services: Services) -
 
 
 def _same_incident(rollover: Rollover, services: Services) -> list[Rollover]:
-    known = rollover.incident.id if rollover.incident else None
-    return [one for one in services.ledger.rollovers() if one.incident is not None and one.incident.id == known]
+    return list(services.ledger.matching(incident=rollover.incident.id)) if rollover.incident else []
 
 
 class _Nothing(Exception):

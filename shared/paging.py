@@ -25,24 +25,35 @@ def page[Entry](
     Raises:
         BadInput: a limit or a mark that is none.
     """
-    limit, after = _limit(params), _after(params)
+    limit, after = limit_of(params), after_of(params)
     left = [one for one in entries if after is None or key(one) > after]
     shown = left[:limit]
-    return shown, _mark(key(shown[-1])) if len(left) > limit else None
+    return shown, mark_of(key(shown[-1])) if len(left) > limit else None
 
 
-def _limit(params: Mapping[str, str]) -> int:
+def limit_of(params: Mapping[str, str]) -> int:
+    """How many entries a page has at most.
+
+    Raises:
+        BadInput: it is no limit.
+    """
     text = params.get("limit", str(PAGE))
     if text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= LARGEST_PAGE:
         return int(text)
     raise BadInput(f"limit must be a whole number from 1 to {LARGEST_PAGE}")
 
 
-def _mark(key: Key) -> str:
+def mark_of(key: Key) -> str:
+    """The mark that says: behind this entry."""
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _after(params: Mapping[str, str]) -> Key | None:
+def after_of(params: Mapping[str, str]) -> Key | None:
+    """The key that the mark of a call stands for; None on the first page.
+
+    Raises:
+        BadInput: it is no mark.
+    """
     if (mark := params.get("continuation")) is None:
         return None
     try:

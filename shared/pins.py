@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import batched
 
-from shared.fleet_table import FleetTable
-from shared.ledger import Row, Write
+from shared.ledger import Row, Table, Write
 from shared.rows import stamp
 
 PARTITION = "pins"
@@ -53,7 +52,7 @@ class Round:
 class Pins:
     """The pins, over the table of the works."""
 
-    def __init__(self, table: FleetTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     def since(self, device_ids: Iterable[str]) -> dict[str, Since]:

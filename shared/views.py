@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from shared.api import Answer
@@ -13,8 +13,9 @@ from shared.fleet import FleetProgress
 from shared.group_device import READMITS
 from shared.incident import Incident
 from shared.ledger import RefusedInput
+from shared.listing_rollovers import page_of_rollovers
 from shared.overdue import Overdue, overdue
-from shared.paging import PAGING, page
+from shared.paging import PAGING
 from shared.plans import ESTABLISHES, PLANS, Step
 from shared.rollover import Outcome, Rollover
 from shared.rows import History
@@ -39,25 +40,13 @@ def list_rollovers(filters: Mapping[str, str], services: Services) -> dict[str, 
         raise BadInput(f"there is no status {status!r}; there are {', '.join(STATUSES)}")
     if filters.get("overdue", "true") != "true":
         raise BadInput("overdue is true, or left out")
-    found = [r for r in _of_target(filters, services) if status in (None, r.status)]
-    if "overdue" in filters:
-        found = [r for r in found if _overdue(r, services) is not None]
-    if incident := filters.get("incident"):
-        found = [r for r in found if r.incident is not None and r.incident.id == incident]
-    found.sort(key=_latest_first)
-    shown, continuation = page(found, _latest_first, filters)
+    shown, continuation = page_of_rollovers(filters, services)
     return {
         "rollovers": [_shown(rollover, services) for rollover in shown],
         "timers": [_shown_timer(timer, services) for timer in Timer],
         "refused_inputs": [_shown_refusal(refused) for refused in services.ledger.refused_inputs()],
         "continuation": continuation,
     }
-
-
-def _latest_first(rollover: Rollover) -> tuple[str, str]:
-    """Ascending: so much less of all time is left after its beginning, the later it began."""
-    left = datetime.max.replace(tzinfo=UTC) - rollover.started_at
-    return f"{int(left.total_seconds() * 1_000_000):020}", rollover.id
 
 
 def _shown_timer(timer: Timer, services: Services) -> dict[str, Any]:
@@ -68,15 +57,6 @@ def _shown_timer(timer: Timer, services: Services) -> dict[str, Any]:
         "took_seconds": int(last.took.total_seconds()) if last else None,
         "age_seconds": int((services.now() - last.at).total_seconds()) if last else None,
     }
-
-
-def _of_target(filters: Mapping[str, str], services: Services) -> list[Rollover]:
-    registration_id, group_id = filters.get("registration_id"), filters.get("enrollment_group")
-    if registration_id and group_id:
-        raise BadInput("registration_id and enrollment_group name different targets; name one")
-    if group_id:
-        return list(services.ledger.rollovers_of_group(group_id))
-    return list(services.ledger.rollovers(registration_id))
 
 
 def show_rollover(rollover_id: str, services: Services) -> dict[str, Any]:

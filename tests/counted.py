@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fakes import World
 
-PAGES = {"certificates": 25, "enrollments": 1000, "groups": 1000, "scan": 1000, "accepted": 1}
+PAGES = {"certificates": 25, "enrollments": 1000, "groups": 1000, "scan": 1000, "slice": 1000, "accepted": 1}
 """Entries a page (``accepted`` gives pages): the vault gives 25 (azure-rest-api-specs, GetCertificates), the others
 what is asked for."""
 

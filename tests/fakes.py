@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import batched
+from types import MappingProxyType
 from typing import Any
 
 from cryptography import x509
@@ -133,9 +134,12 @@ class InMemoryTable:
         is_open: bool = False,
         given_up: str | None = None,
         after: str = "",
+        equal: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[tuple[Row, str]]:
         for (where, key), (row, version) in sorted(self.rows.items()):
             if not key.startswith(prefix) or partition not in (None, where) or where <= after:
+                continue
+            if any(row.get(column) != value for column, value in equal.items()):
                 continue
             if is_open and not row["open"]:
                 continue

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from azure.core import MatchConditions
@@ -97,6 +98,7 @@ class StoredTable:
         is_open: bool = False,
         given_up: str | None = None,
         after: str = "",
+        equal: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[tuple[Row, str]]:
         """Rows by key prefix, page after page, with ETags."""
         parts = []
@@ -120,6 +122,9 @@ class StoredTable:
         if given_up is not None:
             parts.append("plan eq @plan and open eq false and status ne 'done' and status ne 'preempted'")
             values["plan"] = given_up
+        for column, value in equal.items():
+            parts.append(f"{column} eq @{column}")
+            values[column] = value
         yield from self._query(parts, values, None)
 
     def slice(

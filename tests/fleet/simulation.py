@@ -98,7 +98,7 @@ class TableOnDisk:
             row = json.loads(small) | ({} if columns else json.loads(large))
             yield ({name: row[name] for name in columns if name in row} if columns else row), str(etag)
 
-    def scan(self, prefix: str, *, partition: str | None = None, due: str | None = None) -> Iterator[tuple[Row, str]]:
+    def scan(self, prefix: str, **narrowed: Any) -> Iterator[tuple[Row, str]]:
         raise AssertionError("the works read slices")
 
 

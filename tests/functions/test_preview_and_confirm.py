@@ -334,7 +334,7 @@ def _dies_at(world: World, number: int, monkeypatch: pytest.MonkeyPatch, error: 
 
 
 @pytest.mark.parametrize("error", [Killed(), ServiceUnavailable("table gave no answer")], ids=["killed", "outage"])
-@pytest.mark.parametrize("number", range(24))
+@pytest.mark.parametrize("number", range(28))
 def test_a_confirmation_that_was_cut_off_at_any_write_is_finished_by_the_same_token(number, error, http, monkeypatch):
     token = preview(http, **SHARED)
     with monkeypatch.context() as dying:
@@ -354,7 +354,7 @@ def test_what_the_first_of_two_has_done_meanwhile_is_no_difference(http, monkeyp
     """It was begun before the host died, and has come to its end when the same token comes again."""
     token = preview(http, **SHARED)
     with monkeypatch.context() as dying:
-        _dies_at(http.world, 2, dying, Killed())
+        _dies_at(http.world, 4, dying, Killed())
         with pytest.raises(Killed):
             confirm(http, token)
     assert len(rollovers(http.world)) == 1
