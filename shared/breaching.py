@@ -316,7 +316,7 @@ def _disabled_by_us(target: AnyTarget, services: Services) -> bool:
     """
     if target.last is None:
         return False
-    acted = [one for one in services.ledger.rollovers_in(target.last.partition) if one.done or one.acts]
+    acted = [one for one in services.ledger.rollovers_in(target.last.partition) if one.done or one.acts or one.backs]
     if not acted or not acted[-1].plan.contains or (acted[-1].plan.replaces and acted[-1].outcome is Outcome.DONE):
         return False
     return acted[-1].incident is not None and acted[-1].incident.was_enabled

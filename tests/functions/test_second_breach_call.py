@@ -113,6 +113,16 @@ def test_what_an_open_breach_disabled_is_enabled_by_the_one_that_takes_its_place
     assert second.incident.was_enabled
 
 
+def test_so_it_is_where_the_first_has_gone_back_to_its_beginning() -> None:
+    """Somebody enabled the enrollment, or DPS showed it late: no step is done then, no act counted; but it acted."""
+    world = a_plant()
+    first = world.services.ledger.read(breach(world, registration_id=DEVICE).id)
+    world.services.ledger.record(replace(first, done=(), acts=0, backs=1), None)
+    second = breach(world, registration_id=DEVICE, mode="disable")
+    assert second.incident is not None
+    assert second.incident.was_enabled
+
+
 def test_so_it_is_where_a_call_that_nobody_approved_lies_between_the_two() -> None:
     world = a_plant()
     breach(world, registration_id=DEVICE)
