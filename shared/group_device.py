@@ -2,8 +2,8 @@
 
 DPS walks a device's chain from the leaf up and the first entry found decides, so a disabled individual enrollment that
 holds the leaf keeps the device out of an enabled group (azure-docs how-to-revoke-device-access-portal). Whoever deletes
-that entry lets the device in again through the group. Only that leaf is kept out: another one under the group's CA gets
-in, which is how the device is let back.
+that entry lets the device in again through the group. Only that leaf is kept out, and, where the device was last rolled
+from or to another one, that too: a third one under the group's CA gets in, which is how the device is let back.
 """
 
 import re
@@ -13,13 +13,14 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from shared.certificate import Certificate, parse_certificate, problems_of_replacement
+from shared.certificate import Certificate, is_among, is_same, parse_certificate, problems_of_replacement
 from shared.enrollment import Enrollment
 from shared.errors import BadInput, NotFound, Unsuitable
+from shared.plans import Plan
 from shared.rollover import Incoming, Rollover
 from shared.selecting import REGISTRATION_ID
 from shared.services import Services
-from shared.tags import ENROLLMENT_TAG
+from shared.tags import ENROLLMENT_TAG, LEAVES_TAG, ca_of_leaf, leaf_name
 
 LONGEST_PEM = 10_000
 READMITS = (
@@ -67,8 +68,11 @@ def check_may_be_of_group(device_id: str, services: Services) -> None:
         )
 
 
-def leaf_to_keep_out(device_id: str, sent: Certificate | None, services: Services) -> tuple[Certificate, str]:
-    """The leaf of a device that has no enrollment of its own, and the vault's certificate that it is, if one is.
+def leaves_to_keep_out(
+    device_id: str, sent: Certificate | None, last: Rollover | None, services: Services
+) -> tuple[Certificate, Certificate | None, str]:
+    """The leaf of a device that has no enrollment of its own; another one that would let it in as well, if there is
+    one; and the vault's certificate that they are versions of, if one is. ``last`` is the device's latest rollover.
 
     Raises:
         NotFound: neither the call nor the vault has it.
@@ -76,8 +80,9 @@ def leaf_to_keep_out(device_id: str, sent: Certificate | None, services: Service
     """
     identity = services.hub.identity(device_id)
     name = _vault_certificate(device_id, services)
-    tagged = services.vault.latest(name) if name else None
-    leaf = sent or (tagged.latest.certificate if tagged else None)
+    known = _versions(name, last, services)
+    accepted = [one for one in known if identity and identity.holds(one.sha1_thumbprint, one.sha256_thumbprint)]
+    leaf = sent or next(iter(accepted or known), None)
     if leaf is None:
         raise NotFound(
             f"there is no individual enrollment for the device {device_id!r}, and no certificate of the vault is tagged"
@@ -91,12 +96,36 @@ def leaf_to_keep_out(device_id: str, sent: Certificate | None, services: Service
             f"the hub accepts another certificate of {device_id} ({shown}) than this one (SHA-256"
             f" {leaf.sha256_thumbprint}); send the one that it uses as leaf_certificate"
         )
-    return leaf, name
+    others = (one for one in known if not is_same(one, leaf) and one.not_after > services.now())
+    return leaf, next(others, None), name
 
 
 def _vault_certificate(device_id: str, services: Services) -> str:
-    tagged = (one for one in services.vault.certificates() if ENROLLMENT_TAG in one.tags)
-    return next((one.name for one in tagged if one.tags[ENROLLMENT_TAG].strip().lower() == device_id.lower()), "")
+    """By its own tag, or by its name, where the tag of a group's CA says how its devices' certificates are called."""
+    listed = list(services.vault.certificates())
+    tagged = (one for one in listed if ENROLLMENT_TAG in one.tags)
+    if name := next((one.name for one in tagged if one.tags[ENROLLMENT_TAG].strip().lower() == device_id.lower()), ""):
+        return name
+    by_name = {one.name.lower(): one for one in listed}
+    for ca in (one for one in listed if "*" in one.tags.get(LEAVES_TAG, "")):
+        found = by_name.get(leaf_name(ca.tags[LEAVES_TAG].strip(), device_id).lower())
+        if found is not None and ca_of_leaf(found, lambda name: by_name.get(name.lower())) == ca:
+            return found.name
+    return ""
+
+
+def _versions(name: str, last: Rollover | None, services: Services) -> list[Certificate]:
+    """The versions of the vault's certificate that the device may have: the latest, and those of its last rollover."""
+    tagged = services.vault.latest(name) if name else None
+    if tagged is None:
+        return []
+    found = [tagged.latest.certificate]
+    rolled = (last.outgoing, last.incoming) if last is not None and last.plan is Plan.MEMBER_EXPIRY else ()
+    versions = services.vault.versions(name) if rolled else {}
+    for one in rolled:
+        if one is not None and not is_among(one, found) and (version := versions.get(one.sha1_thumbprint)):
+            found.append(services.vault.certificate(name, version))
+    return found
 
 
 def body_keeping_out(rollover: Rollover) -> dict[str, Any]:
@@ -104,10 +133,13 @@ def body_keeping_out(rollover: Rollover) -> dict[str, Any]:
     incident = rollover.incident
     if incident is None or not incident.leaf:
         raise NotFound("the device's certificate")
+    slots = {"primary": {"certificate": incident.leaf}}
+    if incident.other_leaf:
+        slots["secondary"] = {"certificate": incident.other_leaf}
     return {
         "registrationId": rollover.registration_id,
         "deviceId": rollover.device_id,
-        "attestation": {"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": incident.leaf}}}},
+        "attestation": {"type": "x509", "x509": {"clientCertificates": slots}},
         "provisioningStatus": "disabled",
     }
 

@@ -44,6 +44,8 @@ class Incident:
     """The rollover that this one takes over from: the twin that it kept is this one's to restore."""
     leaf: str = ""
     """The certificate, in PEM, of a device of a group that is kept out: DPS has no entry of its own to disable."""
+    other_leaf: str = ""
+    """The one that it was being rolled from or to, which would let it in as well."""
     was_enabled: bool = True
     """Whether the enrollment was enabled before: one that was not is not enabled at the end."""
     compromised_since: datetime | None = None

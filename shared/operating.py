@@ -16,8 +16,8 @@ from shared.events import Lifecycle, LogEvent, log
 from shared.group_device import (
     check_may_be_of_group,
     had_enrollment,
-    leaf_to_keep_out,
     leaf_to_let_in,
+    leaves_to_keep_out,
     made_for_disallowing,
 )
 from shared.incident import Incident, Mode
@@ -233,7 +233,7 @@ def disallow(
     _check_suitable(enrollment, last, Plan.DISALLOW, services)
     incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
     if last is not None and last.incident is not None:
-        incident = replace(incident, leaf=last.incident.leaf)
+        incident = replace(incident, leaf=last.incident.leaf, other_leaf=last.incident.other_leaf)
     return _begin(_of(enrollment, last, Plan.DISALLOW, incident, services), last, services)
 
 
@@ -242,7 +242,7 @@ def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incid
     last = services.ledger.last(device_id)
     if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
         return last
-    leaf, name = leaf_to_keep_out(device_id, sent, services)
+    leaf, other, name = leaves_to_keep_out(device_id, sent, last, services)
     new = Rollover(
         id="",
         plan=Plan.DISALLOW,
@@ -260,7 +260,7 @@ def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incid
             leaf.issuer,
         ),
         standby=Slot.SECONDARY,
-        incident=replace(incident, leaf=leaf.pem),
+        incident=replace(incident, leaf=leaf.pem, other_leaf=other.pem if other else ""),
     )
     return _begin(new, last, services)
 
@@ -281,7 +281,13 @@ def allow(device_id: str, reason: str, caller: Caller, services: Services, leaf:
     instead_of_group = made_for_disallowing(last) and not had_enrollment(services.ledger.rollovers(new.registration_id))
     if instead_of_group and last is not None and new.incident is not None and last.incident is not None:
         incoming, name = leaf_to_let_in(enrollment, last, leaf, services)
-        kept_out = replace(new.incident, compromised=(new.outgoing,), was_enabled=False, leaf=last.incident.leaf)
+        kept_out = replace(
+            new.incident,
+            compromised=tuple(one.as_outgoing() for one in enrollment.certificates()),
+            was_enabled=False,
+            leaf=last.incident.leaf,
+            other_leaf=last.incident.other_leaf,
+        )
         new = replace(new, incoming=incoming, certificate_name=name, incident=kept_out)
     elif leaf is not None:
         raise Unsuitable(

@@ -113,11 +113,14 @@ class ByHand:
         shown["attestation"]["x509"] = _slots(shown["attestation"]["x509"], primary, secondary)
         self._dps("PUT", f"/enrollmentGroups/{group_id}", shown, {"If-Match": shown["etag"]})
 
+    def change_group(self, group_id: str, **members: Any) -> None:
+        """Change members of the group that have nothing to do with what it trusts."""
+        shown = self.group(group_id)
+        self._dps("PUT", f"/enrollmentGroups/{group_id}", shown | members, {"If-Match": shown["etag"]})
+
     def set_status(self, group_id: str, status: str) -> None:
         """Let the group be "enabled" or "disabled" (azure-docs how-to-revoke-device-access-portal)."""
-        shown = self.group(group_id)
-        changed = shown | {"provisioningStatus": status}
-        self._dps("PUT", f"/enrollmentGroups/{group_id}", changed, {"If-Match": shown["etag"]})
+        self.change_group(group_id, provisioningStatus=status)
 
     def registered(self, group_id: str) -> list[str]:
         """The device IDs that registered through the group."""

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes
 
 from local.rehearse.calling import api_of
 from local.rehearse.moving import Identity, MovedClock
-from local.rehearse.pki import CertificateAuthority, ders_of
+from local.rehearse.pki import CertificateAuthority, Validity, ders_of
 
 ENROLLMENT_TAG, GROUP_TAG = "rollover-enrollment", "rollover-group"
 VALIDITY_MONTHS = 12
@@ -96,8 +96,15 @@ class Operator:
             time.sleep(0.1)
         return {name: self.latest(name) for name in names}
 
-    def issue_by(self, ca: CertificateAuthority, names: Sequence[str], tags: Callable[[str], dict[str, str]]) -> None:
-        """A certificate for each device, exportable, that the vault asked for (issuer Unknown) and this CA signed."""
+    def issue_by(
+        self,
+        ca: CertificateAuthority,
+        names: Sequence[str],
+        tags: Callable[[str], dict[str, str]],
+        validity: Validity | None = None,
+    ) -> None:
+        """A certificate for each device, exportable, that the vault asked for (issuer Unknown) and this CA signed; it
+        ends with its CA unless told otherwise."""
         for name in names:
             policy = CertificatePolicy(
                 issuer_name="Unknown",
@@ -110,7 +117,7 @@ class Operator:
             )
             self._azure.vault.begin_create_certificate(name, policy, tags=tags(name))
             request = self._azure.vault.get_certificate_operation(name).csr
-            chain = ca.sign(x509.load_der_x509_csr(bytes(request or b"")), ca.validity)
+            chain = ca.sign(x509.load_der_x509_csr(bytes(request or b"")), validity or ca.validity)
             self._azure.vault.merge_certificate(name, ders_of(chain))
 
     def import_ca(self, name: str, ca: CertificateAuthority, group_id: str) -> None:

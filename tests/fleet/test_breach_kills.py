@@ -1,9 +1,8 @@
 """A group's breach whose host dies at any of its writes comes to the same end, with the real works on its fleet."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -14,52 +13,10 @@ from tests.fakes import World
 from tests.fleet.kit import Host, names
 from tests.fleet.test_whole_breach import MADE, ONCALL, come_back, put_on, restored
 from tests.group_story import GROUP, NEW_CA, NEW_ROOT, OLD_CA, OLD_ROOT, a_group_story, reasons, the_rollover, trusted
+from tests.mortal import Killed, Mortal
 
 pytestmark = pytest.mark.usefixtures("quiet")
 DEVICES, SAMPLE = 4, 12
-
-
-WRITES: Mapping[str, tuple[str, ...]] = {
-    "dps": ("replace_group",),
-    "hub": ("delete_many", "replace_twin"),
-    "authorities": ("put", "verify", "verification_code", "delete"),
-    "vault": ("issue",),
-    "table": ("commit",),
-    "fleets": ("commit",),
-    "nudges": ("send",),
-    "topic": ("publish",),
-}
-
-
-class Killed(BaseException):
-    """The host dies."""
-
-
-class Mortal:
-    """A world whose host dies at its write number ``at``, before or after it was done; the next host lives on."""
-
-    def __init__(self, world: World, at: int, *, applied: bool) -> None:
-        self.count, self.killed = 0, False
-        self._at = at
-        self._applied = applied
-        for service, operations in WRITES.items():
-            for operation in operations:
-                port = getattr(world, service)
-                setattr(port, operation, self._mortal(getattr(port, operation)))
-
-    def _mortal(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def attempt(*args: Any, **named: Any) -> Any:
-            self.count += 1
-            dies = self.count == self._at
-            self.killed = self.killed or dies
-            if dies and not self._applied:
-                raise Killed
-            result = write(*args, **named)
-            if dies:
-                raise Killed
-            return result
-
-        return attempt
 
 
 def a_breach(at: int, *, applied: bool, by_reference: bool) -> Mortal:

@@ -32,6 +32,7 @@ from tests.member_story import (
     ROOT_KEY,
     a_member_story,
     begin,
+    deliver,
     device_registers,
     go_on,
     moves_when_asked,
@@ -216,17 +217,61 @@ def test_it_takes_no_part_in_a_breach_of_its_group(world, http):
 # --- the device itself ----------------------------------------------------------------------------------------------
 
 
-def disallow(http: HttpApi) -> None:
-    answer = http.post(f"/api/devices/{DEVICE}/disallow", reason="stolen", leaf_certificate=LEAF.pem)
+def disallow(http: HttpApi, **more: str) -> None:
+    answer = http.post(f"/api/devices/{DEVICE}/disallow", reason="stolen", **more)
     assert answer.status == 202, answer.json
 
 
-def test_a_disallowing_takes_its_place(world, http):
+def held_out(world: World) -> set[str]:
+    enrollment = world.dps.enrollment(DEVICE)
+    assert not enrollment.enabled
+    return {one.sha256_thumbprint for one in enrollment.certificates()}
+
+
+def test_a_disallowing_takes_its_place_and_keeps_both_certificates_out(world, http):
+    """Either would let the device in by its group."""
     rolls = until_asked(world)
     disallow(http)
     assert world.services.ledger.read(rolls.id).status == "preempted"
-    assert the_rollover(world).plan is Plan.DISALLOW
-    assert not world.dps.enrollment(DEVICE).enabled
+    assert held_out(world) == {LEAF.sha256_thumbprint, newest(world).sha256_thumbprint}
+    go_on(world)
+    assert (the_rollover(world).plan, the_rollover(world).status) == (Plan.DISALLOW, "done")
+    assert not world.hub.identities[DEVICE].enabled
+
+
+@pytest.mark.parametrize("with_", ["the vault's", "the old one", "the new one"])
+def test_also_before_the_hub_knows_the_new_one_and_after_the_old_one_is_gone_there(world, http, with_):
+    begin(world)
+    deliver(world, Step.ISSUE_CERTIFICATE)
+    deliver(world, Step.ISSUE_CERTIFICATE)
+    if with_ == "the new one":
+        moves_when_asked(world)
+        assert go_on(world).status == "done"
+    sent = {"the old one": LEAF, "the new one": newest(world)}.get(with_)
+    disallow(http, **({"leaf_certificate": sent.pem} if sent else {}))
+    assert held_out(world) == {LEAF.sha256_thumbprint, newest(world).sha256_thumbprint}
+
+
+def test_what_has_ended_need_not_be_kept_out(world, http):
+    moves_when_asked(world)
+    begin(world)
+    go_on(world)
+    world.clock.time = LEAF.not_after
+    disallow(http)
+    assert held_out(world) == {newest(world).sha256_thumbprint}
+
+
+def test_who_is_let_back_after_that_comes_with_a_third_one_and_the_hub_accepts_that_alone(world, http):
+    until_asked(world)
+    disallow(http)
+    go_on(world)
+    for known in (LEAF, newest(world)):
+        assert http.post(f"/api/devices/{DEVICE}/allow", reason="found", leaf_certificate=known.pem).status == 409
+    back = made(DEVICE, p256(), by=(LINE_CA, CA_KEY), ca=False, ends=NOW + 200 * DAY)
+    assert http.post(f"/api/devices/{DEVICE}/allow", reason="found", leaf_certificate=back.pem).status == 202
+    assert go_on(world).status == "done"
+    assert len(held_out(world)) == 2, "and they stay out"
+    assert set(world.hub.identities[DEVICE].thumbprints()) == {back.sha256_thumbprint}
 
 
 def test_a_disallowed_device_is_not_rolled_and_its_certificate_is_nobodys_way_in(world, http):

@@ -6,7 +6,6 @@ the test does in their place.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,11 @@ from typing import Any
 import pytest
 import requests
 
-from local.rehearse.by_hand import ByHand
-from local.rehearse.moving import MovedClock
-from local.rehearse.operator import Operator
-from local.rehearse.pki import CertificateAuthority, Validity, make_root
 from tests.rehearsal.breaches import hub
 from tests.rehearsal.plant import Host, Plant, PocketDevice, until
 from tests.rehearsal.runbook import Procedure, Terminal, sections
 from tests.rehearsal.test_who_may import token
+from tests.rehearsal.vault_group import GroupOfTheVault
 
 # Everything is always due, so that a sweep or an event begins a rollover at once.
 SETTINGS = {
@@ -185,53 +181,6 @@ def follow() -> Iterator[Callable[[Terminal, str], Procedure]]:
 Follow = Callable[[Terminal, str], Procedure]
 
 
-class GroupOfTheVault:
-    """A group whose CA is in the vault, and issues there what its devices have."""
-
-    def __init__(self, plant: Plant, folder: Path) -> None:
-        number = next(numbers)
-        self.name, self._ca = f"line-{number}", f"line-{number}-ca"
-        self._plant, self._folder = plant, folder
-        clock = MovedClock(plant.document["control"]["url"])
-        clock.move_to(self.now())  # it knows from then on how far the plant's is moved
-        self._hand, self._operator = ByHand(plant.document, clock), Operator(plant.document, clock)
-        self._root = make_root(f"Root {number}", self._span(3650))
-        self._hand.add_ca(f"root-{number}", self._root)
-        self._issuer = self._root.subordinate("Line CA", self._span(300))
-        self._put(self._issuer)
-        self._hand.create_group(self.name, self._issuer)
-
-    def now(self) -> datetime:
-        """What time it is in the plant."""
-        return datetime.fromisoformat(self._plant.standin.control.get("/clock")["now"])
-
-    def _span(self, days: float) -> Validity:
-        now = self.now().replace(microsecond=0)
-        return Validity(now - timedelta(days=1), now + timedelta(days=days))
-
-    def _put(self, ca: CertificateAuthority) -> None:
-        self._operator.import_ca(self._ca, ca, self.name)
-        tags = {"rollover-group": self.name, "rollover-leaves": "*"}
-        self._plant.vault.update_certificate_properties(self._ca, tags=tags)
-
-    def device(self, kind: str) -> PocketDevice:
-        """One that registered through the group."""
-        name = f"{kind}-{self.name}"
-        self._operator.issue_by(self._issuer, [name], lambda _: {"rollover-ca": self._ca})
-        device = PocketDevice(self._plant, name, self._folder)
-        device.take_latest()
-        assert device.register()
-        return device
-
-    def offers_new_ca(self) -> None:
-        """As the vault owner does."""
-        self._put(self._root.subordinate("Line CA", self._span(900)))
-
-    def retires(self) -> None:
-        """No sweep of another test is to roll it."""
-        self._hand.set_status(self.name, "disabled")
-
-
 BREACH = "a-key-is-stolen"
 
 
@@ -268,11 +217,11 @@ def test_a_key_is_stolen(night: Night, follow: Follow) -> None:
 
 def test_the_ca_of_a_group_is_stolen(night: Night, follow: Follow, tmp_path: Path) -> None:
     """One device registered before the theft and stays at the hub; one since, and is evicted. Both get new leaves."""
-    group = GroupOfTheVault(night.plant, tmp_path)
+    group = GroupOfTheVault(night.plant, tmp_path, f"line-{next(numbers)}")
     spared = group.device("kept")
-    night.passes(seconds=2)
+    night.passes(minutes=6)
     since = group.now().isoformat()
-    night.passes(seconds=2)
+    night.passes(minutes=6)
     suspect = group.device("since")
     page = follow(night.shell(GROUP=group.name, SINCE=since), "the-ca-of-a-group-is-stolen")
     page.next()
