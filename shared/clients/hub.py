@@ -48,6 +48,7 @@ class HubClient:
             limits.apply_to_hub(manager)
             # msrest closes the connection after each call otherwise; its sessions are one for each thread.
             manager.protocol.config.keep_alive = True
+        _without_amqp(self._registry)
 
     def identity(self, device_id: str) -> HubIdentity | None:
         """The device identity, by GET and not by query, for queries lag; None when there is none."""
@@ -293,6 +294,12 @@ class HubClient:
             summary += f": {counted.succeeded_count or 0} answered, {counted.failed_count or 0} not reached"
         unanswered = counted is not None and bool(counted.failed_count) and not counted.succeeded_count
         return Job(finished=response.status in FINISHED, summary=summary, unanswered=unanswered)
+
+
+def _without_amqp(registry: IoTHubRegistryManager) -> None:
+    """It is for messages to devices, which are none of ours. Left to the end of the process, it would be taken apart
+    when half of the interpreter is gone, with errors on stderr."""
+    registry.amqp_svc_client.disconnect_sync()
 
 
 def _accepted(row: Any) -> Accepted | None:

@@ -1,7 +1,10 @@
 """A service takes the connection and says nothing: a call ends in time, and says which service it was."""
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +37,7 @@ from shared.settings import Settings
 from tests.certificates import NOW, a_certificate
 from tests.fakes import some_settings
 
+ROOT = Path(__file__).resolve().parents[2]
 SOON = Limits(connect_s=0.3, read_s=0.4, hub_read_s=0.4)
 DPS = "/subscriptions/0/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/dps"
 STORED = "AccountName=a;AccountKey=YQ==;TableEndpoint=http://{0}/a;QueueEndpoint=http://{0}/a"
@@ -162,3 +166,19 @@ def test_a_breach_call_that_meets_a_silent_vault_and_a_silent_hub_answers_in_hal
     """The vault is asked once (``shared.asked_once``), and what fails at the hub or at DPS ends the call."""
     assert LIMITS.read_s + LIMITS.hub_read_s <= 30
     assert LIMITS.hub_read_s >= LIMITS.read_s
+
+
+QUITS = """
+import sys
+from shared.clients.hub import HubClient
+from tests.functions.test_silent_services import NoToken, settings_at
+sys.kept_to_the_very_end = HubClient(settings_at("127.0.0.1:1"), NoToken())
+"""
+
+
+def test_a_process_that_ends_with_its_client_of_the_hub_says_nothing() -> None:
+    """The SDK's AMQP client, taken apart with the interpreter, wrote four errors without a word to stderr."""
+    ended = subprocess.run(
+        [sys.executable, "-c", QUITS], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
