@@ -28,10 +28,12 @@ class Anchor:
 
 
 class GroupOnStage:
-    """The group of a scenario, of one kind of anchor (`group_roll.INTERMEDIATE` or `ROOT`)."""
+    """The group of a scenario, of one kind of anchor (`group_roll.INTERMEDIATE` or `ROOT`). A second one over the same
+    ledger needs another name."""
 
-    def __init__(self, stage: Stage, anchor: str) -> None:
+    def __init__(self, stage: Stage, anchor: str, name: str = GROUP) -> None:
         self.stage = stage
+        self.name = name
         self.hand = ByHand(stage.document, stage.clock)
         self._anchor = anchor
         self._root = make_root("Meters Root", self._span(ROOT_LASTS))
@@ -54,7 +56,7 @@ class GroupOnStage:
         stage = self.stage
         self.hand.add_ca(CA_NAME, anchor.trusted if self._anchor == ROOT else self._root)
         slot: Slot = CA_NAME if self._anchor == ROOT else anchor.trusted
-        self.hand.create_group(GROUP, slot)
+        self.hand.create_group(self.name, slot)
         self.offer(anchor)
         stage.fleet.start()
         stage.wait_for("set-up: devices connected", lambda: self.on(anchor), PATIENCE_S)
@@ -62,7 +64,7 @@ class GroupOnStage:
     def offer(self, anchor: Anchor) -> None:
         """Put it into the vault, as the latest version, and let the desk sign by it from now on."""
         self.stage.fleet.desk.appoint(anchor.issuer)
-        self.stage.operator.import_ca(IN_VAULT, anchor.trusted, GROUP)
+        self.stage.operator.import_ca(IN_VAULT, anchor.trusted, self.name)
 
     def on(self, anchor: Anchor) -> set[str]:
         """Whose live session was made by a leaf under this anchor, by the journal."""
@@ -77,7 +79,7 @@ class GroupOnStage:
         """Take down what the report is about, from now on."""
         stage = self.stage
         roll = GroupRoll(
-            group_id=GROUP,
+            group_id=self.name,
             anchor=self._anchor,
             plan=plan,
             outgoing=outgoing.trusted.sha256,
@@ -93,21 +95,21 @@ class GroupOnStage:
         """The app's rollover of the group, put on the screen on the way; empty before there is one."""
         stage = self.stage
         if roll.rollover_id is None:
-            own = [one for one in stage.operator.rollovers() if str(one["id"]).startswith(f"group.{GROUP}.")]
+            own = [one for one in stage.operator.rollovers() if str(one["id"]).startswith(f"group.{self.name}.")]
             roll.rollover_id = own[0]["id"] if own else None
         if roll.rollover_id is not None:
             roll.shown = stage.on_call.rollover(roll.rollover_id)
-            stage.screen.rollover(GROUP, roll.shown["status"], roll.shown["next_step"])
+            stage.screen.rollover(self.name, roll.shown["status"], roll.shown["next_step"])
         return roll.shown
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
         """Wait until it is so for the group as a whole."""
-        self.stage.wait_for(what, lambda: {GROUP} if done() else set(), PATIENCE_S, [GROUP])
+        self.stage.wait_for(what, lambda: {self.name} if done() else set(), PATIENCE_S, [self.name])
 
     def left_of(self, anchor: Anchor) -> list[str]:
         """What is left of this CA at DPS, seen by the operator: in words, each a thing that should not be."""
         there = self.hand.ca_certificates()
-        x509 = self.hand.group(GROUP)["attestation"]["x509"]
+        x509 = self.hand.group(self.name)["attestation"]["x509"]
         slots = x509.get("signingCertificates") or x509.get("caReferences") or {}
         held = [one for one in slots.values() if one]
         names = [one for one in held if isinstance(one, str)]

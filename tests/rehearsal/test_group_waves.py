@@ -1,6 +1,7 @@
 """The app rolls a group's CA in waves, with a host, queues and tables as deployed and devices on MQTT."""
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from device.backoff import Backoff
 from local.rehearse.fleet import Fleet, group_members
 from local.rehearse.group_roll import EXPIRY, INTERMEDIATE, ROOT, GroupRoll
-from local.rehearse.group_setup import GROUP, IN_VAULT, Anchor, GroupOnStage
+from local.rehearse.group_setup import IN_VAULT, Anchor, GroupOnStage
 from local.rehearse.moving import MovedClock
 from local.rehearse.oncall import OnCall
 from local.rehearse.operator import Operator
@@ -37,7 +38,8 @@ class Story:
             group_members(DEVICES), document, folder, clock, operator, Silent(), pause_s=0.05, backoff=Backoff(0.2, 0.5)
         )
         self.stage = Stage(document, operator, OnCall(document), self.fleet, clock, Silent(), lambda: None)
-        self.group = GroupOnStage(self.stage, anchor)
+        # Azurite is one for all tests, and keeps what a first try left in the ledger.
+        self.group = GroupOnStage(self.stage, anchor, f"meters-{uuid.uuid4().hex[:8]}")
         self.outgoing = self.group.anchor(OLD_LASTS)
         self.group.set_up(self.outgoing)
         self.roll = self.group.begin(EXPIRY, self.outgoing)
@@ -45,7 +47,7 @@ class Story:
     def offer(self, incoming: Anchor, signs: Anchor | None = None) -> None:
         """Put a new CA into the vault, and let this one sign the devices' certificates."""
         self.fleet.desk.appoint((signs or incoming).issuer)
-        self.stage.operator.import_ca(IN_VAULT, incoming.trusted, GROUP)
+        self.stage.operator.import_ca(IN_VAULT, incoming.trusted, self.group.name)
         self.roll.incoming = incoming.trusted.sha256
         self.host.deliver(self.plant.event(IN_VAULT))
 
