@@ -311,6 +311,13 @@ def test_somebody_who_disables_the_device_by_hand_stops_it_until_it_is_enabled(w
     assert go_on(world, until=2 * timedelta(hours=1)).status == "done"
 
 
+def test_somebody_who_keeps_it_out_by_an_enrollment_made_by_hand_stops_it_too(world):
+    begin(world)
+    world.dps.enroll(DEVICE, LEAF, provisioningStatus="disabled")
+    assert "keeps the device out" in go_on(world).waiting_for
+    assert (world.vault.asked, world.hub.asked) == (0, [])
+
+
 def test_an_enrollment_of_its_own_takes_over(world):
     """From then on it is rolled by that."""
     begin(world)

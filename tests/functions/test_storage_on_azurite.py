@@ -19,7 +19,7 @@ from shared.clients.storage import TABLE, QueuedNudges, StoredTable
 from shared.devices import Device, Devices
 from shared.errors import Conflict
 from shared.ledger import Ledger, Write
-from shared.plans import Step
+from shared.plans import Plan, Step
 from shared.rollover import Outcome
 from shared.rows import History
 from shared.timers import Completed, Place, Timer, Timers
@@ -122,6 +122,20 @@ def test_the_sweep_sees_what_is_open_and_nothing_else(ledger):
         ledger.begin(a_rollover(registration_id=device, **{"id": "", **facts}), None, RECORD)
     found = sorted(rollover.registration_id for rollover in ledger.open())
     assert found == ["due-long", "due-now", "later", "later-unpublished"]
+
+
+def test_what_was_given_up_of_a_plan_is_found_as_long_as_nothing_came_after_it(ledger):
+    for outcome in (None, *Outcome):
+        name = outcome.value if outcome else "open"
+        due = None if outcome else NOW
+        new = a_rollover(id="", registration_id=name, plan=Plan.MEMBER_EXPIRY, outcome=outcome, due_at=due)
+        ledger.begin(new, None, RECORD)
+    ledger.begin(a_rollover(id="", registration_id="another-plan", outcome=Outcome.REFUSED), None, RECORD)
+    found = sorted(rollover.registration_id for rollover in ledger.given_up(Plan.MEMBER_EXPIRY))
+    assert found == ["cancelled", "needs_person", "refused"]
+    last = ledger.last("refused")
+    ledger.begin(a_rollover(id="", registration_id="refused", plan=Plan.MEMBER_EXPIRY), last, RECORD)
+    assert len(list(ledger.given_up(Plan.MEMBER_EXPIRY))) == 2
 
 
 def test_all_devices_that_are_known_are_listed(table):
