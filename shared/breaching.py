@@ -13,7 +13,8 @@ from shared.asked_once import asked_once
 from shared.body import accepted_routes, text_of
 from shared.breach_call import Asking, parse_asking
 from shared.callers import Caller
-from shared.errors import BadInput, NotFound, Unsuitable
+from shared.enrollment import Twin
+from shared.errors import BadInput, NotFound, RolloverError, Unsuitable
 from shared.events import Lifecycle, LogEvent, log
 from shared.group_preview import Counted, count_group, shown_group
 from shared.group_targets import (
@@ -32,7 +33,7 @@ from shared.previews import Preview
 from shared.quota import Quota
 from shared.rollover import Outcome, Rollover
 from shared.rows import History
-from shared.selecting import select, unfinished
+from shared.selecting import device_of, select, unfinished
 from shared.services import Services
 from shared.targets import (
     Named,
@@ -287,7 +288,7 @@ def _incident(
         break_glass=glass if exceeded else None,
         approve_by=services.now() + APPROVAL if exceeded and not glass else None,
         was_enabled=target.enabled or _disabled_by_us(target, services),
-        restores=_restores(target),
+        restores=_restores(target, services),
         **_narrowed(target),
     )
 
@@ -297,17 +298,31 @@ def _narrowed(target: AnyTarget) -> dict[str, Any]:
     return {"compromised_since": scope.since, "suspects_only": scope.only} if scope else {}
 
 
-def _restores(target: AnyTarget) -> str | None:
-    """The breach whose unfinished work this one takes over: an open one, or one that ended with the identity gone.
+def _restores(target: AnyTarget, services: Services) -> str | None:
+    """The breach whose unfinished work this one takes over: an open one, or one that ended and left the identity gone,
+    or made anew and not touched since (a thief may have registered).
 
-    Where the device has come back in between by a person's hand, its twin is a new one, and is not to be overwritten.
+    Where somebody has worked on the new twin since, it is not to be overwritten.
     """
     last = target.last
     if isinstance(target, GroupTarget):
         return group_restores(target)
     if last is None or not last.plan.replaces or last.outcome is Outcome.DONE:
         return None
-    return last.id if last.outcome is None or target.identity is None else None
+    if last.outcome is None or target.identity is None or _has_initial_twin(target, services):
+        return last.id
+    return None
+
+
+def _has_initial_twin(target: Target, services: Services) -> bool:
+    """Whether the hub shows the twin that DPS makes at a registration. No call waits, or fails, for that answer."""
+    initial = target.enrollment.body.get("initialTwin") or {}
+    desired = (initial.get("properties") or {}).get("desired") or {}
+    try:
+        twin = services.hub.twin(device_of(target.enrollment))
+    except RolloverError:
+        return False
+    return twin is not None and twin.equals(Twin("", initial.get("tags") or {}, desired))
 
 
 def _disabled_by_us(target: AnyTarget, services: Services) -> bool:
@@ -316,7 +331,9 @@ def _disabled_by_us(target: AnyTarget, services: Services) -> bool:
     """
     if target.last is None:
         return False
-    acted = [one for one in services.ledger.rollovers_in(target.last.partition) if one.done or one.acts or one.backs]
+    acted = [
+        one for one in services.ledger.rollovers_in(target.last.partition) if one.done or one.acted_at or one.backs
+    ]
     if not acted or not acted[-1].plan.contains or (acted[-1].plan.replaces and acted[-1].outcome is Outcome.DONE):
         return False
     return acted[-1].incident is not None and acted[-1].incident.was_enabled

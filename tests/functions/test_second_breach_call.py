@@ -123,6 +123,16 @@ def test_so_it_is_where_the_first_has_gone_back_to_its_beginning() -> None:
     assert second.incident.was_enabled
 
 
+def test_so_it_is_where_dps_did_what_the_first_asked_and_its_answer_was_lost() -> None:
+    """What got no answer is not counted as an act, and may have been one."""
+    world = a_plant()
+    first = world.services.ledger.read(breach(world, registration_id=DEVICE).id)
+    world.services.ledger.record(replace(first, done=(), acts=0, acted_at=world.clock.time), None)
+    second = breach(world, registration_id=DEVICE, mode="disable")
+    assert second.incident is not None
+    assert second.incident.was_enabled
+
+
 def test_so_it_is_where_a_call_that_nobody_approved_lies_between_the_two() -> None:
     world = a_plant()
     breach(world, registration_id=DEVICE)
@@ -132,3 +142,38 @@ def test_so_it_is_where_a_call_that_nobody_approved_lies_between_the_two() -> No
     third = breach(world, registration_id=DEVICE)
     assert third.incident is not None
     assert third.incident.was_enabled
+
+
+def given_up(world: World) -> None:
+    """A breach has removed the device, somebody was called when it did not come back, and then it came."""
+    breach(world, registration_id=DEVICE)
+    world.vault.issues = world.replaces  # type: ignore[attr-defined]
+    for _ in range(4):
+        world.clock.advance(timedelta(days=3))
+        resume_due(world.services)
+        deliver_all(world)
+    assert the_rollover(world).status == "needs_person"
+    world.dps.registered(DEVICE)
+    world.hub.provision(DEVICE, NEW_256)
+
+
+@pytest.mark.parametrize("mode", ["remove", "disable", "reprovision"])
+def test_a_twin_that_was_kept_is_restored_though_the_device_came_back_after_somebody_was_called(mode: str) -> None:
+    """What a registration made has nothing in it that anybody would miss."""
+    world = a_plant()
+    given_up(world)
+    breach(world, thumbprint=OLD.sha256_thumbprint, mode=mode)
+    recover(world)
+    world.dps.registered(DEVICE)
+    world.hub.provision(DEVICE, NEW_256)
+    assert recover(world).status == "done"
+    assert world.hub.twins[DEVICE].equals(TWIN)
+
+
+def test_a_twin_that_somebody_has_worked_on_since_is_not_overwritten_by_the_kept_one() -> None:
+    world = a_plant()
+    given_up(world)
+    world.hub.twins[DEVICE] = Twin("t9", {"site": "Bergen"}, {})
+    second = breach(world, registration_id=DEVICE, mode="disable")
+    assert second.incident is not None
+    assert second.incident.restores is None
