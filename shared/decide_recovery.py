@@ -183,7 +183,7 @@ def restore_twin(rollover: Rollover, incident: Incident, seen: Observation, poli
         )
     if not enrollment.enabled:
         return Back("somebody disabled the enrollment again", Step.ENABLE_ENROLLMENT)
-    if rollover.plan is Plan.BREACH_REPROVISION and removed is None:
+    if rollover.plan is Plan.BREACH_REPROVISION and removed is None and identity is not None:
         return AlreadyDone("the identity was kept, and with it its twin; nothing is to be restored")
     if not _is_back(rollover, seen):
         if undone := _would_stay_out(rollover, enrollment, seen, policy):
@@ -193,7 +193,7 @@ def restore_twin(rollover: Rollover, incident: Incident, seen: Observation, poli
             why, pace(rollover, why, seen.now, RETURN if has_waited(rollover, why, seen.now) < LATER else LATER)
         )
     if removed is None or identity is None:
-        return AlreadyDone("the device is back; its identity was kept, and with it its twin")
+        return AlreadyDone("the device is back; this rollover removed no identity, so it has no twin to put back")
     if seen.twin is None:
         return Wait("the hub shows no twin yet", timedelta(seconds=2))
     if seen.twin.equals(removed.twin):

@@ -595,7 +595,7 @@ RESTORE_CASES: dict[str, Case] = {
     "is done when the identity was kept and has a session": (
         seen(enrollment=an_enrollment(NEW), identity=an_identity(NEW, connected=True)),
         AlreadyDone,
-        "its identity was kept",
+        "no twin to put back",
     ),
     "goes back when somebody disabled the enrollment": (
         seen(enrollment=disabled(NEW), removed=GONE),
@@ -656,6 +656,11 @@ def test_mode_reprovision_waits_for_nothing_more_where_no_identity_was_removed()
     check(RESTORE, case, mode=Mode.REPROVISION)
     waits = (seen(enrollment=an_enrollment(NEW), identity=an_identity(NEW), removed=GONE), Wait, "not back yet")
     check(RESTORE, waits, mode=Mode.REPROVISION)
+
+
+def test_mode_reprovision_waits_for_the_device_where_somebody_deleted_its_identity():
+    """It is not done while the hub has no identity that the device could connect by."""
+    check(RESTORE, (seen(enrollment=an_enrollment(NEW)), Wait, "not back yet"), mode=Mode.REPROVISION)
 
 
 def test_a_device_that_was_disabled_before_is_not_waited_for():
