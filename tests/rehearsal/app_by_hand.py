@@ -66,7 +66,9 @@ class AppByHand(OnCall):
         self._hand.set_slots(GROUP, KEPT, NEW_NAME if self._by_name else new.trusted)
         devices = self._hand.registered(GROUP)
         self._hand.ask_to_reprovision(devices)
-        self._shown["fleet"] = [{"work": "wave", "waves": [{"number": 1, "size": len(devices)}]}]
+        size, asked_at = len(devices), self._clock.now().isoformat()
+        wave = {"number": 1, "size": size, "reachable": size, "moved": 0, "asked": True, "asked_at": asked_at}
+        self._shown["fleet"] = [{"work": "wave", "waves": [wave]}]
         self._shown |= {"status": "waiting", "next_step": "delete_primary"}
         _until(lambda: self._clock.now() > self._offered[0].trusted.validity.ends)
         self._hand.set_slots(GROUP, None, KEPT)
