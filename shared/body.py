@@ -48,6 +48,18 @@ def required_text(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def flag_of(body: Mapping[str, Any], name: str) -> bool:
+    """True or false; false when there is none.
+
+    Raises:
+        BadInput: neither.
+    """
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise BadInput(f"{name} must be true or false")
+    return value
+
+
 def time_of(body: Mapping[str, Any], name: str) -> datetime | None:
     """A moment, in UTC; None when there is none.
 

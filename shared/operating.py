@@ -209,6 +209,22 @@ def _change(
     raise Conflict(f"{rollover_id} goes on faster than it can be changed; call again")
 
 
+def foresee_disallow(
+    device_id: str,
+    reason: str,
+    ticket: str | None,
+    caller: Caller,
+    services: Services,
+    leaf: Certificate | None = None,
+) -> Rollover:
+    """What ``disallow`` would begin, or the open one that does it already. Changes nothing.
+
+    Raises:
+        NotFound, Unsuitable: as ``disallow``.
+    """
+    return _disallowing(device_id, leaf, _incident(Plan.DISALLOW, reason, ticket, caller, services), services)[0]
+
+
 def disallow(
     device_id: str,
     reason: str,
@@ -223,25 +239,35 @@ def disallow(
     Raises:
         NotFound, Unsuitable: no device, or not one, has this ID; or a breach is at work on it.
     """
+    incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
+    new, last = _disallowing(device_id, leaf, incident, services)
+    return _begin(new, last, services) if new is not last else new
+
+
+def _disallowing(
+    device_id: str, sent: Certificate | None, incident: Incident, services: Services
+) -> tuple[Rollover, Rollover | None]:
+    """What is to be begun, and the target's last rollover; the same twice where that does it already."""
     try:
         enrollment = select(Selector("device_id", device_id), services)[0]
     except NotFound:
-        return _disallow_of_group(device_id, leaf, _incident(Plan.DISALLOW, reason, ticket, caller, services), services)
+        return _disallowing_of_group(device_id, sent, incident, services)
     last = services.ledger.last(enrollment.registration_id)
     if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
-        return last
+        return last, last
     _check_suitable(enrollment, last, Plan.DISALLOW, services)
-    incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
     if last is not None and last.incident is not None:
         incident = replace(incident, leaf=last.incident.leaf, other_leaf=last.incident.other_leaf)
-    return _begin(_of(enrollment, last, Plan.DISALLOW, incident, services), last, services)
+    return _of(enrollment, last, Plan.DISALLOW, incident, services), last
 
 
-def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incident, services: Services) -> Rollover:
+def _disallowing_of_group(
+    device_id: str, sent: Certificate | None, incident: Incident, services: Services
+) -> tuple[Rollover, Rollover | None]:
     check_may_be_of_group(device_id, services)
     last = services.ledger.last(device_id)
     if last is not None and last.outcome is None and last.plan is Plan.DISALLOW:
-        return last
+        return last, last
     leaf, other, name = leaves_to_keep_out(device_id, sent, last, services)
     new = Rollover(
         id="",
@@ -262,7 +288,7 @@ def _disallow_of_group(device_id: str, sent: Certificate | None, incident: Incid
         standby=Slot.SECONDARY,
         incident=replace(incident, leaf=leaf.pem, other_leaf=other.pem if other else ""),
     )
-    return _begin(new, last, services)
+    return new, last
 
 
 def allow(device_id: str, reason: str, caller: Caller, services: Services, leaf: Certificate | None = None) -> Rollover:

@@ -102,6 +102,27 @@ def accepted(rollover: Rollover, note: str | None = None) -> Answer:
     return Answer(body, 202, {"Location": url})
 
 
+def foreseen(rollover: Rollover) -> Answer:
+    """What a disallowing would do; an open one that does it already has its ID here."""
+    incident = rollover.incident
+    of_group = incident is not None and bool(incident.leaf)
+    body: dict[str, Any] = {
+        "preview": True,
+        "registration_id": rollover.registration_id,
+        "device_id": rollover.device_id,
+        "already": rollover.id or None,
+        "does": [
+            "an enrollment of its own is made for it, disabled, with its certificate: that decides before its group"
+            if of_group
+            else "its enrollment is disabled: DPS admits it with no certificate",
+            "its hub identity is disabled, which ends its session; its twin is kept",
+        ],
+    }
+    if of_group:
+        body["warning"] = READMITS
+    return Answer(body)
+
+
 def confirmed(confirmation: Confirmed) -> Answer:
     """What the confirmation of a breach gets: where to look for what it began."""
     rollovers = confirmation.rollovers

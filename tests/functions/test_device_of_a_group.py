@@ -61,6 +61,19 @@ def test_a_device_of_a_group_is_kept_out_by_a_disabled_enrollment_of_its_own(htt
     assert world.dps.group(GROUP).enabled, "the others are not touched"
 
 
+def test_a_preview_warns_that_whoever_deletes_the_entry_lets_the_device_in_and_changes_nothing(http, world):
+    rows, identity = dict(world.table.rows), world.hub.identities[DEVICE]
+    answer = keep_out(http, preview=True)
+    assert answer.status == 200
+    assert "whoever deletes that lets the device in again" in answer.json["warning"]
+    assert answer.json["already"] is None
+    assert (world.table.rows, world.hub.identities[DEVICE]) == (rows, identity)
+    assert world.dps.enrollment(DEVICE) is None
+    keep_out(http)
+    assert keep_out(http, preview=True).json["already"] == world.services.ledger.last(DEVICE).id
+    assert keep_out(http, preview="yes").status == 400
+
+
 def test_it_comes_back_with_a_new_certificate_and_the_old_one_stays_out(http, world):
     keep_out(http)
     run(world)

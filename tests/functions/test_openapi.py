@@ -121,11 +121,14 @@ BEFORE: dict[tuple[str, int], Callable[[HttpApi], Answered | None]] = {
 """What comes before, where a call alone does not give the answer."""
 
 
-def _called(name: str, http: HttpApi, who: str | None = "oncall-2", target: str | None = None) -> Answered:
+def _called(
+    name: str, http: HttpApi, who: str | None = "oncall-2", target: str | None = None, **members: Any
+) -> Answered:
     method, path, _ = OPERATIONS[name]
-    body = {"reason": "stolen"} if method == "POST" else {}
+    body: dict[str, Any] = {"reason": "stolen"} if method == "POST" else {}
     if name == "breach":
         body["registration_id"] = target or DEVICE
+    body |= members
     known = DEVICE if "/devices/" in path else FIRST
     return http.call(method, path.replace("{id}", target or known), who, json.dumps(body).encode())
 
@@ -143,7 +146,7 @@ def _with_failing_services(error: Exception) -> Callable[[str, HttpApi], Answere
 
 
 ANSWERS: dict[int, Callable[[str, HttpApi], Answered]] = {
-    200: _called,
+    200: lambda name, http: _called(name, http, **({"preview": True} if name == "disallow" else {})),
     202: lambda name, http: _breach(http) if name == "breach" else _called(name, http),
     400: lambda name, http: http.call(OPERATIONS[name][0], OPERATIONS[name][1], "oncall", b"[]"),
     401: lambda name, http: _called(name, http, None),
