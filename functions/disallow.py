@@ -5,7 +5,7 @@ import azure.functions as func
 from shared.api import Answer, Asked, respond
 from shared.body import flag_of, only, required_text, text_of
 from shared.group_device import leaf_of
-from shared.operating import EXECUTE, disallow, foresee_disallow
+from shared.operating import EXECUTE, disallow
 from shared.views import accepted, foreseen
 
 bp = func.Blueprint()
@@ -23,7 +23,6 @@ def take_call(asked: Asked) -> Answer:
     """Carry it out for a caller who may."""
     only(asked.body, "reason", "ticket", "leaf_certificate", "preview")
     reason, ticket = required_text(asked.body, "reason"), text_of(asked.body, "ticket")
-    leaf = leaf_of(asked.body)
-    if flag_of(asked.body, "preview"):
-        return foreseen(foresee_disallow(asked.route["id"], reason, ticket, asked.caller, asked.services, leaf))
-    return accepted(disallow(asked.route["id"], reason, ticket, asked.caller, asked.services, leaf))
+    leaf, preview = leaf_of(asked.body), flag_of(asked.body, "preview")
+    found = disallow(asked.route["id"], reason, ticket, asked.caller, asked.services, leaf, preview=preview)
+    return foreseen(found) if preview else accepted(found)

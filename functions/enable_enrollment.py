@@ -1,7 +1,7 @@
 """Step: DPS admits the device again, and the hub does where its identity was only disabled.
 
 The hub first: a device that finds DPS open and the hub shut would register for nothing. What is decided when is in
-``shared.decide_breach``.
+``shared.decide_recovery``.
 """
 
 import azure.functions as func

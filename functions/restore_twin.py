@@ -1,7 +1,7 @@
 """Step: the device is back, and its twin has the tags and desired properties that it had.
 
 Deleting an identity deletes its twin (azure-docs#75861), and DPS makes the new one from the enrollment's initial
-twin. What is decided when is in ``shared.decide_breach``.
+twin. What is decided when is in ``shared.decide_recovery``.
 """
 
 import azure.functions as func

@@ -92,7 +92,7 @@ class Table(Protocol):
         """Rows whose key starts with ``prefix``, with ETags; with ``due``, only rows that a timer must see:
         open and due by that stamp, or with an unpublished event; with ``is_open``, only rollovers that are open;
         ``given_up``: only those of that plan that ended without being done, and in whose place none was put;
-                ``after``: of partitions behind that one; ``equal``: only those with these values in these columns."""
+        ``after``: of partitions behind that one; ``equal``: only those with these values in these columns."""
 
     def slice(
         self,

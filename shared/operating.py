@@ -209,22 +209,6 @@ def _change(
     raise Conflict(f"{rollover_id} goes on faster than it can be changed; call again")
 
 
-def foresee_disallow(
-    device_id: str,
-    reason: str,
-    ticket: str | None,
-    caller: Caller,
-    services: Services,
-    leaf: Certificate | None = None,
-) -> Rollover:
-    """What ``disallow`` would begin, or the open one that does it already. Changes nothing.
-
-    Raises:
-        NotFound, Unsuitable: as ``disallow``.
-    """
-    return _disallowing(device_id, leaf, _incident(Plan.DISALLOW, reason, ticket, caller, services), services)[0]
-
-
 def disallow(
     device_id: str,
     reason: str,
@@ -232,16 +216,19 @@ def disallow(
     caller: Caller,
     services: Services,
     leaf: Certificate | None = None,
+    *,
+    preview: bool = False,
 ) -> Rollover:
     """Keep one device out, by DPS and by the hub, until ``allow``: nothing of it is lost. A device of a group gets an
-    enrollment of its own for that, with its ``leaf`` (or the one that the vault has).
+    enrollment of its own for that, with its ``leaf`` (or the one that the vault has). With ``preview`` nothing is
+    changed: what comes back would be begun, or is the open one that does it already.
 
     Raises:
         NotFound, Unsuitable: no device, or not one, has this ID; or a breach is at work on it.
     """
     incident = _incident(Plan.DISALLOW, reason, ticket, caller, services)
     new, last = _disallowing(device_id, leaf, incident, services)
-    return _begin(new, last, services) if new is not last else new
+    return new if preview or new is last else _begin(new, last, services)
 
 
 def _disallowing(

@@ -4,7 +4,7 @@ The story they share: the device ``dev-01`` lives on generation 0 (OLD), which e
 generation 1 (NEW). STRANGER is a certificate that nobody in this story made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -233,6 +233,17 @@ def deliver_all(world: World) -> None:
         world.clock.advance(delay)
         deliver(world, step, rollover_id)
     raise AssertionError("the rollover does not come to rest")
+
+
+def carry_on(world: World, latest: Callable[[World], Rollover], until: timedelta) -> Rollover:
+    """Carry out whatever is due of a story's ``latest`` rollover, moving the clock over waits of up to ``until``."""
+    for _ in range(100):
+        rollover = latest(world)
+        if rollover.next_step is None or rollover.due_at is None or rollover.due_at > world.clock.time + until:
+            return rollover
+        world.clock.time = max(world.clock.time, rollover.due_at)
+        carry_out(rollover.next_step, encode_nudge(rollover.id).encode(), world.services, EFFECTS[rollover.next_step])
+    raise AssertionError(f"the rollover does not come to rest: {latest(world).waiting_for}")
 
 
 def begin(world: World, cause: str = "sweep") -> Rollover:

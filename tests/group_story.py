@@ -13,7 +13,7 @@ from shared.plans import Step
 from shared.rollover import Rollover
 from shared.starting import start_rollover
 from shared.stepping import carry_out
-from tests.builders import EFFECTS
+from tests.builders import EFFECTS, carry_on
 from tests.certificates import NOW, a_ca
 from tests.fakes import Kept, World, a_world
 
@@ -76,13 +76,7 @@ def deliver(world: World, step: Step, rollover_id: str | None = None) -> Rollove
 
 def go_on(world: World, until: timedelta = timedelta(minutes=10)) -> Rollover:
     """Carry out whatever is due, moving the clock over waits of up to ``until``."""
-    for _ in range(100):
-        rollover = the_rollover(world)
-        if rollover.next_step is None or rollover.due_at is None or rollover.due_at > world.clock.time + until:
-            return rollover
-        world.clock.time = max(world.clock.time, rollover.due_at)
-        deliver(world, rollover.next_step)
-    raise AssertionError(f"the rollover does not come to rest: {the_rollover(world).waiting_for}")
+    return carry_on(world, the_rollover, until)
 
 
 def trusted(world: World) -> dict[Slot, Certificate | str | None]:

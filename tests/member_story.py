@@ -12,7 +12,7 @@ from shared.rollover import Rollover
 from shared.starting import start_rollover
 from shared.stepping import carry_out
 from shared.tags import LEAVES_TAG
-from tests.builders import EFFECTS
+from tests.builders import EFFECTS, carry_on
 from tests.certificates import NOW
 from tests.fakes import InMemoryHub, Kept, World, a_world
 from tests.own_ca import keep, made, p256
@@ -86,13 +86,7 @@ def deliver(world: World, step: Step) -> Rollover:
 
 def go_on(world: World, until: timedelta = timedelta(minutes=10)) -> Rollover:
     """Carry out whatever is due, moving the clock over waits of up to ``until``."""
-    for _ in range(100):
-        rollover = the_rollover(world)
-        if rollover.next_step is None or rollover.due_at is None or rollover.due_at > world.clock.time + until:
-            return rollover
-        world.clock.time = max(world.clock.time, rollover.due_at)
-        deliver(world, rollover.next_step)
-    raise AssertionError(f"the rollover does not come to rest: {the_rollover(world).waiting_for}")
+    return carry_on(world, the_rollover, until)
 
 
 def until_asked(world: World) -> Rollover:
